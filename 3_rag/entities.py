@@ -1,0 +1,243 @@
+"""Free text -> entities with context: what was said, whether it is there, and about whom.
+
+Lay words become concepts through the lexicon (`clinical/lexicon/`); a body part and a sensation in one clause become one finding
+("my chest feels tight" -> chest_pressure); medspaCy's ConText, with rules of our own for lay language (`clinical/context.yaml`), tells
+present from absent, past, imagined and family history; scispaCy's en_core_sci_sm adds spans where it is installed.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+import spacy
+from loguru import logger
+from spacy.language import Language
+from spacy.tokenizer import Tokenizer
+from spacy.tokens import Doc, Span
+
+from clinical_data import Level, load_context, load_lexicon
+from measurements import measurements
+from models import entity_model
+from phrases import Part, PhraseFinder, Token
+from plain_text import PlainText, plain
+
+if TYPE_CHECKING:
+    from medspacy.context import ConTextModifier
+
+logger.disable("medspacy")  # its debug lines hold the patient's text
+logger.disable("PyRuSH")
+
+Status = Literal["present", "absent", "past", "hypothetical", "uncertain"]
+Subject = Literal["writer", "other", "family", "animal"]
+
+_SENTENCE_ENDS = {".", "!", "?", "\n"}
+_WINDOW, _OVERLAP = (
+    60,
+    20,
+)  # tokens: ConText is quadratic in length, so long unpunctuated text is read in overlapping windows
+# "Severe", "worse", "baby" say how a finding is, or whose; they are not themselves absent or past.
+_QUALITIES = {"SEVERITY", "ONSET", "COURSE", "AGE", "SEX"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One thing said. `original[start:end] == text`; `value` is in the unit of its concept (years, hours, Celsius, mmHg, %, mmol/l)."""
+
+    text: str
+    label: str
+    start: int
+    end: int
+    status: Status = "present"
+    subject: Subject = "writer"
+    concept: str | None = None
+    value: float | None = None
+    sentence: int = 0
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What came before this message, in this session. `answers` maps a follow-up question's id to yes, no or not sure."""
+
+    messages: tuple[str, ...] = ()
+    entities: tuple[tuple[Entity, ...], ...] = ()
+    facts: tuple[Entity, ...] = ()
+    answers: tuple[tuple[str, str], ...] = ()
+    asked: tuple[str, ...] = ()
+    level: Level = "LOW"
+    replies: tuple[str, ...] = field(default=(), compare=False)
+
+
+NEW_CONVERSATION = Conversation()
+
+
+def extract(text: str) -> list[Entity]:
+    """All entities of one message, in order of appearance."""
+    return _reader().read(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """Part of a message; `asks`: it ends in a question mark; `answered_no`: "Chest pain? None."."""
+
+    tokens: list[Token]
+    asks: bool
+    answered_no: bool
+
+    @property
+    def norms(self) -> list[str]:
+        return [t.norm for t in self.tokens]
+
+
+class _Reader:
+    """Holds what is built once a process: the phrase index, the spelling index and ConText."""
+
+    def __init__(self) -> None:
+        from medspacy.context import ConText, ConTextRule  # 2 to 4 s: only when the first message is read
+
+        self._words = load_context()
+        self._nlp = Language(spacy.blank("en").vocab)
+        self._nlp.tokenizer = Tokenizer(self._nlp.vocab)  # our tokens, split at spaces alone
+        self._finder = PhraseFinder(load_lexicon(), self._words, self._nlp.vocab)
+        self._context = ConText(self._nlp, rules=None, input_span_type="group", span_group_name="parts")
+        self._context.add(
+            [
+                ConTextRule(say, rule.category, direction=rule.direction, allowed_types=rule.labels)
+                for rule in self._words.rules
+                for say in rule.say
+            ]
+        )
+
+    def read(self, text: str) -> list[Entity]:
+        source = plain(text)
+        sentences = _sentences(self._finder.tokens(source))
+        found: dict[tuple[int, int, str | None], Entity] = {}
+        for number, sentence in enumerate(sentences):
+            for entity in self._read_sentence(source, sentence, number):
+                found.setdefault((entity.start, entity.end, entity.concept), entity)
+        for entity in _measured(source, sentences):
+            found.setdefault((entity.start, entity.end, entity.concept), entity)
+        for entity in _model_entities(text):
+            if not any(e.start < entity.end and entity.start < e.end for e in found.values()):
+                found[entity.start, entity.end, None] = entity
+        return sorted(found.values(), key=lambda e: (e.start, e.end))
+
+    def _read_sentence(self, source: PlainText, sentence: _Sentence, number: int) -> Iterator[Entity]:
+        parts = self._finder.parts(sentence.tokens)
+        if not parts:
+            return
+        for part, status in zip(parts, self._statuses(sentence, parts), strict=True):
+            start, end = source.span(sentence.tokens[part.start].start, sentence.tokens[part.end - 1].end)
+            yield Entity(
+                text=source.original[start:end],
+                label=part.concept.label,
+                start=start,
+                end=end,
+                status=status[0],
+                subject="family" if status[1] else self._subject(sentence, part),
+                concept=part.concept.id,
+                sentence=number,
+            )
+
+    def _statuses(self, sentence: _Sentence, parts: Sequence[Part]) -> Iterator[tuple[Status, bool]]:
+        """For each part its status, and whether it is family history."""
+        tokens = sentence.norms
+        doc = Doc(self._nlp.vocab, words=tokens, sent_starts=[i == 0 for i in range(len(tokens))])
+        doc.spans["parts"] = [Span(doc, p.start, p.end, label=p.concept.label) for p in parts]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\[W036\]")  # ConText's second matcher holds no rules of ours
+            self._context(doc)
+        general = self._is_general_question(sentence)
+        for part, span in zip(parts, doc.spans["parts"], strict=True):
+            if part.concept.label in _QUALITIES:
+                yield "present", False
+                continue
+            categories = {m.category for m in span._.modifiers if not _part_of_a_finding(m, parts)}
+            family = "FAMILY" in categories and not self._words.just_now & set(tokens)
+            yield _status(categories, part, general, sentence.answered_no), family
+
+    def _is_general_question(self, sentence: _Sentence) -> bool:
+        """ "Is chest pain dangerous?" asks in general; "is my chest pain dangerous?" and "can barely breathe?" do not."""
+        first, *rest = sentence.norms
+        openers = self._words.question_openers if sentence.asks else self._words.sure_question_openers
+        personal = self._words.writer | self._words.people
+        return (
+            first in openers and not personal & set(rest) and not {"barely", "hardly", "just", "only"} & set(rest[:1])
+        )
+
+    def _subject(self, sentence: _Sentence, part: Part) -> Subject:
+        norms, before = set(sentence.norms), sentence.norms[: part.start]
+        if norms & self._words.animals and not norms & (self._words.animal_acts | {"me", "i", "im"}):
+            return "animal"
+        for position in range(len(before) - 1, -1, -1):
+            if before[position] in self._words.people:
+                return "other"
+            if before[position] in self._words.writer:
+                return "writer"
+        return "writer"
+
+
+def _part_of_a_finding(modifier: "ConTextModifier", parts: Sequence[Part]) -> bool:
+    """Whether a negation is itself part of a finding: the "no" of "no energy" denies nothing after it."""
+    start, end = modifier.modifier_span
+    return modifier.category == "NEGATED_EXISTENCE" and any(
+        p.start <= start and end <= p.end for p in parts if p.concept.label not in _QUALITIES
+    )
+
+
+def _status(categories: set[str], part: Part, general_question: bool, answered_no: bool) -> Status:
+    if general_question:
+        return "hypothetical"
+    if part.denied or answered_no or "NEGATED_EXISTENCE" in categories:
+        return "absent"
+    if "HYPOTHETICAL" in categories:
+        return "hypothetical"
+    if "HISTORICAL" in categories:
+        return "past"
+    return "uncertain" if "POSSIBLE_EXISTENCE" in categories else "present"
+
+
+def _sentences(tokens: list[Token]) -> list[_Sentence]:
+    """The sentences of a message; a long one comes as overlapping windows."""
+    runs: list[tuple[list[Token], str]] = [([], "")]
+    for token in tokens:
+        if token.norm in _SENTENCE_ENDS:
+            if runs[-1][0]:
+                runs[-1] = (runs[-1][0], token.norm)
+                runs.append(([], ""))
+        else:
+            runs[-1][0].append(token)
+    sentences = []
+    for (run, ending), following in zip(runs, [*runs[1:], ([], "")], strict=True):
+        denied = (
+            ending == "?"
+            and len(following[0]) < 3
+            and bool({"none", "no", "nope"} & {t.norm for t in following[0][:1]})
+        )
+        for start in range(0, max(1, len(run) - _OVERLAP), _WINDOW - _OVERLAP):
+            if window := run[start : start + _WINDOW]:
+                sentences.append(_Sentence(window, ending == "?", denied))
+    return sentences
+
+
+def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Entity]:
+    for m in measurements(source.text):
+        start, end = source.span(m.start, m.end)
+        number = next((n for n, s in enumerate(sentences) if s.tokens[-1].end > m.start), 0)
+        yield Entity(source.original[start:end], m.label, start, end, concept=m.concept, value=m.value, sentence=number)
+
+
+def _model_entities(text: str) -> Iterator[Entity]:
+    """Spans of scispaCy's model, where it is installed. They carry no concept, so no rule rests on them."""
+    model = entity_model()
+    if model is None:
+        return
+    # A lone surrogate becomes one replacement character, so that offsets hold.
+    for span in model(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")).ents:
+        yield Entity(text[span.start_char : span.end_char], span.label_, span.start_char, span.end_char)
+
+
+@cache
+def _reader() -> _Reader:
+    return _Reader()

@@ -1,0 +1,250 @@
+"""Words -> parts of the lexicon: tokens, spelling, phrases with filler words stepped over, and body part + sensation put together."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import Stemmer
+from spacy.matcher import PhraseMatcher
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+from symspellpy import SymSpell, Verbosity
+
+from clinical_data import Concept, ContextData, Lexicon
+from plain_text import PlainText, plain
+
+_TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|\d+(?:[.,/]\d+)*|\n|[^\w\s']|_")
+_PAST_YEAR = "#year"  # how context.yaml names a year before this one
+_REACH = 7  # content words between a body part and what it feels
+_CLAUSE_ENDS = frozenset({"but", ";", "although", "however", "except"})
+_NEGATIONS = frozenset({"not", "no", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "never", "aint"})
+_BY_PLACE = frozenset(
+    {"in", "of", "on", "at", "around", "across", "behind", "under", "inside", "down", "below", "to", "along", "near"}
+)
+
+
+class Token(NamedTuple):
+    """A word as the rules read it, and where it stands in the plain text."""
+
+    norm: str
+    start: int
+    end: int
+
+
+class Part(NamedTuple):
+    """A concept found at tokens `start` to `end` (end excluded). `denied`: "my chest doesn't hurt" says the pain is absent."""
+
+    start: int
+    end: int
+    concept: Concept
+    denied: bool = False
+
+
+class _Depth(Enum):
+    """How many words the lexicon steps over."""
+
+    AS_WRITTEN = 0
+    CONTENT = 1
+    CORE = 2
+
+
+class PhraseFinder:
+    """Finds the lexicon's concepts in a sentence. Built once a process."""
+
+    def __init__(self, lexicon: Lexicon, context: ContextData, vocab: Vocab) -> None:
+        self._lexicon, self._context, self._vocab = lexicon, context, vocab
+        self._stemmer = Stemmer.Stemmer("english")
+        self._skipped = {
+            _Depth.AS_WRITTEN: frozenset[str](),
+            _Depth.CONTENT: context.fillers,
+            _Depth.CORE: context.fillers | context.soft_fillers,
+        }
+        # The same phrases are looked for among all words, among those left without fillers, and without soft fillers too.
+        self._matchers = {depth: PhraseMatcher(vocab, attr="ORTH") for depth in _Depth}
+        self._concepts_of: dict[str, list[Concept]] = {}
+        words: set[str] = set()
+        for concept in lexicon.concepts.values():
+            for phrase in concept.say:
+                norms = [t.norm for t in self._split(plain(phrase))]
+                words.update(norm for norm in norms if norm.isalpha())
+                self._add(concept, norms)
+                joined = "".join(norms)
+                if len(norms) == 2 and self.stem(joined) not in _english_words():
+                    self._add(concept, [joined])  # "chestpain": a lost space is a common slip
+        words.update(word for rule in context.rules for say in rule.say for word in say.split())
+        self._spelling = _Spelling(words, self._skipped[_Depth.CORE], self.stem)
+
+    def tokens(self, source: PlainText) -> list[Token]:
+        """The words of a text, misspellings of our own words corrected; offsets into the plain text."""
+        return [t._replace(norm=self._spelling.corrected(t.norm)) for t in self._split(source)]
+
+    def stem(self, word: str) -> str:
+        """The stem of a word, or the word itself where stemming would make it one with another."""
+        return word if word in self._context.distinct else str(self._stemmer.stemWord(word))
+
+    def parts(self, sentence: Sequence[Token]) -> list[Part]:
+        """Lexicon hits, the longest first where they overlap, with body parts and sensations put together; in order."""
+        hits = {hit for depth in _Depth for hit in self._hits(sentence, depth)}
+        taken: set[int] = set()
+        chosen: list[Part] = []
+        for hit in sorted(hits, key=lambda p: (p.start - p.end, p.start, p.concept.id)):
+            spanned = range(hit.start, hit.end)
+            positions = {i for i in spanned if sentence[i].norm not in self._context.fillers} or set(spanned)
+            if not positions & taken or any((c.start, c.end) == (hit.start, hit.end) for c in chosen):
+                chosen.append(hit)
+                taken |= positions
+        return self._composed(sentence, sorted(chosen, key=lambda p: (p.start, p.end)))
+
+    # --- phrases ---
+
+    def _split(self, source: PlainText) -> list[Token]:
+        tokens: list[Token] = []
+        for match in _TOKEN.finditer(source.text):
+            word = match.group().replace("'", "")
+            norm = _PAST_YEAR if _is_past_year(word) else self._context.aliases.get(word, word)
+            if norm == "not" and tokens and tokens[-1].norm in ("can", "could"):
+                tokens[-1] = Token("cant", tokens[-1].start, match.end())
+            else:
+                tokens.append(Token(norm, match.start(), match.end()))
+        return tokens
+
+    def _add(self, concept: Concept, norms: Sequence[str]) -> None:
+        content = [norm for norm in norms if norm not in self._skipped[_Depth.CONTENT]]
+        if len(content) < 2 <= len(norms):
+            depths, words = [_Depth.AS_WRITTEN], list(norms)
+        elif self._context.soft_fillers & set(content):
+            depths, words = [_Depth.CONTENT], content
+        else:
+            depths, words = [_Depth.CONTENT, _Depth.CORE], content
+        stems = [self.stem(word) for word in words]
+        name = " ".join(stems)
+        for depth in depths:
+            self._matchers[depth].add(name, [Doc(self._vocab, words=stems)])
+        concepts = self._concepts_of.setdefault(name, [])
+        if concept not in concepts:
+            concepts.append(concept)
+
+    def _hits(self, sentence: Sequence[Token], depth: _Depth) -> Iterator[Part]:
+        positions = [i for i, token in enumerate(sentence) if token.norm not in self._skipped[depth]]
+        if not positions:
+            return
+        doc = Doc(self._vocab, words=[self.stem(sentence[i].norm) for i in positions])
+        for key, start, end in self._matchers[depth](doc):
+            for concept in self._concepts_of[self._vocab.strings[key]]:
+                yield Part(positions[start], positions[end - 1] + 1, concept)
+
+    # --- a body part and what it feels ---
+
+    def _composed(self, sentence: Sequence[Token], parts: list[Part]) -> list[Part]:
+        sites = [p for p in parts if p.concept.kind == "site"]
+        feelings = [p for p in parts if p.concept.kind == "sensation"]
+        used: set[Part] = set()
+        made: list[Part] = []
+        for feeling in feelings:
+            made.extend(self._renamed(sentence, feeling, parts))
+            for site in self._sites_of(sentence, feeling, sites, feelings, used):
+                # A body part that is already taken lends its name, not its words.
+                first, last = (feeling, feeling) if site in used else sorted((feeling, site), key=lambda p: p.start)
+                finding = self._lexicon.finding(site.concept, feeling.concept)
+                made.append(Part(first.start, last.end, finding, denied=_denied(sentence, site, feeling)))
+                used |= {feeling, site}
+        return sorted([p for p in parts if p not in used] + made, key=lambda p: (p.start, p.end))
+
+    def _renamed(self, sentence: Sequence[Token], feeling: Part, parts: list[Part]) -> Iterator[Part]:
+        """ "I don't have chest pain, it's pressure": the same place under another name."""
+        earlier = [(p, s) for p in parts if p.end <= feeling.start and (s := self._lexicon.site_of(p.concept.id))]
+        if earlier and {"it", "its"} & {t.norm for t in sentence[earlier[-1][0].end : feeling.start]}:
+            site = self._lexicon.concepts[earlier[-1][1]]
+            yield Part(feeling.start, feeling.end, self._lexicon.finding(site, feeling.concept))
+
+    def _sites_of(
+        self, sentence: Sequence[Token], feeling: Part, sites: list[Part], feelings: list[Part], used: set[Part]
+    ) -> list[Part]:
+        """The body parts that a sensation belongs to: those after "pain in ...", else the ones just before, else the next."""
+        fillers = self._context.fillers
+
+        def near(a: Part, b: Part) -> bool:
+            gap = [t.norm for t in sentence[a.end : b.start]]
+            return not _CLAUSE_ENDS & set(gap) and sum(n not in fillers for n in gap) <= _REACH
+
+        def free_between(a: Part, b: Part) -> bool:
+            return not any(a.end <= f.start < b.start for f in feelings if f is not feeling)
+
+        after = [s for s in sites if s.start >= feeling.end and near(feeling, s) and free_between(feeling, s)]
+        before = [s for s in sites if s.end <= feeling.start and near(s, feeling)]
+        if feeling.concept.id == "radiation":
+            return after
+        if after and feeling.end < len(sentence) and sentence[feeling.end].norm in _BY_PLACE:
+            return after
+        unclaimed = [s for s in before if s not in used]
+        if unclaimed and free_between(unclaimed[-1], feeling):
+            joined = [unclaimed[-1]]  # "my chest and arm hurt"
+            for left, right in reversed(list(pairwise(unclaimed))):
+                between = {t.norm for t in sentence[left.end : right.start]} - fillers
+                if right is joined[0] and between <= {"and", "or", ",", "/"}:
+                    joined.insert(0, left)
+            return joined
+        if after and after[0].start - feeling.end <= 3:
+            return after[:1]
+        return before[-1:]
+
+
+def _denied(sentence: Sequence[Token], site: Part, feeling: Part) -> bool:
+    """Whether a negation stands right before the sensation: "her lips are not blue", but not "my chest is not just tight"."""
+    between = [t.norm for t in sentence[site.end : feeling.start]][-2:]
+    return bool(_NEGATIONS & set(between)) and not {"just", "only", "sure", "better"} & set(between)
+
+
+def _is_past_year(word: str) -> bool:
+    return len(word) == 4 and word.isdigit() and 1920 <= int(word) < datetime.now(UTC).year
+
+
+class _Spelling:
+    """Corrects a misspelling, only towards our own words, and never away from an English word."""
+
+    def __init__(self, words: set[str], known: frozenset[str], stem: Callable[[str], str]) -> None:
+        self._known = words | known
+        self._stem = stem
+        self._stems = frozenset(map(stem, self._known))
+        self._index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
+        for word in words:
+            if len(word) >= 4:
+                self._index.create_dictionary_entry(word, 1)
+        self._memory: dict[str, str] = {}
+        _english_words()  # read now, not with the first misspelling
+
+    def corrected(self, word: str) -> str:
+        if word not in self._memory:
+            if len(self._memory) > 50_000:  # what people type must not fill the memory
+                self._memory.clear()
+            self._memory[word] = self._correct(word)
+        return self._memory[word]
+
+    def _correct(self, word: str) -> str:
+        if len(word) < 4 or not word.isalpha() or word in self._known or self._is_english(word):
+            return word
+        for suggestion in self._index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 8 else 2):
+            if suggestion.term[0] == word[0]:
+                return str(suggestion.term)
+        return word
+
+    def _is_english(self, word: str) -> bool:
+        """An English word, or a form of one or of a word of ours."""
+        forms = {word, *(word.removesuffix(ending) for ending in ("s", "es", "ed", "ing", "d"))}
+        return bool(forms & _english_words()) or self._stem(word) in self._stems
+
+
+@cache
+def _english_words() -> frozenset[str]:
+    """An English word list (symspellpy's), used only to veto: a real word is never "corrected"."""
+    package = find_spec("symspellpy")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("symspellpy is missing: run make setup")
+    path = Path(package.submodule_search_locations[0]) / "frequency_dictionary_en_82_765.txt"
+    return frozenset(line.split(" ", 1)[0] for line in path.read_text("utf-8-sig").splitlines())

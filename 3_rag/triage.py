@@ -1,0 +1,306 @@
+"""Entities -> urgency: the level, the rules that fired with the person's own words, and the questions to ask next.
+
+Rules are data (`clinical/rules/`), each with a public source. Absent, imagined, long-past findings and family history never count; an
+absent finding never hides a present one. Nothing typed ever lowers a level that the conversation has reached. No model, no network.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from clinical_data import (
+    LEVELS,
+    Alternative,
+    ForeignLanguage,
+    Level,
+    Rule,
+    Source,
+    Term,
+    load_languages,
+    load_lexicon,
+    load_rules,
+)
+from entities import NEW_CONVERSATION, Conversation, Entity
+
+Kind = Literal["symptom", "information", "greeting", "unclear", "other_language", "out_of_scope"]
+
+_GREETING = re.compile(
+    r"\W*(?:(?:hi+|hello+|hey+|hiya|yo|good (?:morning|afternoon|evening|day|night)|greetings|howdy|thanks?(?: you)?(?: so much| very much)?|thx|ty|cheers|bye|goodbye|ok(?:ay)?|cool|great|nice|how are you(?: doing)?|"
+    r"there|doctor|doc|mediassist|everyone|all|who are you|what can you do|what are you|are you (?:a )?(?:real|human|bot|robot|doctor))\W*)+",
+    re.I,
+)
+_QUESTION = re.compile(
+    r"^\W*(?:what|how|why|when|which|who|where|can|could|is|are|does|do|did|should|will|would|tell me|explain|any|am i|have you|i(?:'d| would) like to know|i(?:'m| am) (?:studying|wondering|curious)|define|difference|meaning)\b|\?\s*$",
+    re.I | re.M,
+)
+_BODILY = re.compile(
+    r"\b(?:i(?:'m| am|'ve| have)?(?: been)? (?:feel|feeling|got|having|suffer\w*|get|getting|experienc\w+|sick|ill|unwell|dizzy|hurt\w*)|i have (?:a|an|this|some|had)|my \w+ (?:hurts?|aches?|is (?:sore|swollen|weird|funny|wrong|bleeding|numb|itchy)|feels?))\b",
+    re.I,
+)
+_CLINICAL = ("SYMPTOM", "CONDITION", "EVENT", "VITAL", "SUBSTANCE")
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A rule that fired: why it matters, what to do, the words that fired it, and the public source it rests on."""
+
+    rule: str
+    level: Level
+    emergency: bool
+    why: str
+    do: str
+    evidence: tuple[str, ...]
+    source: Source
+    kind: Literal["medical", "crisis", "poison"] = "medical"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A question whose answer, yes or no, would decide rule `id`."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Triage:
+    """How urgent it is. `emergency` is true exactly when the advice is an ambulance or a crisis line now."""
+
+    level: Level
+    emergency: bool
+    kind: Kind
+    reasons: tuple[Reason, ...]
+    follow_up: tuple[FollowUp, ...]
+    notice: str | None = None
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to do now, the most urgent first, without repeats."""
+        return tuple(dict.fromkeys(r.do for r in self.reasons if r.level == self.level))
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What counts towards a rule: for each concept and all that is broader, where it was said (message, sentence) and the entity."""
+
+    of: Mapping[str, Sequence[tuple[tuple[int, int], Entity]]]
+
+    def meeting(self, alternative: Alternative) -> list[Entity]:
+        """The entities that meet "a & b" (all in one sentence), or nothing."""
+        hits = [self.of.get(concept, ()) for concept in alternative]
+        if not all(hits):
+            return []
+        shared = set.intersection(*({where for where, _ in hit} for hit in hits))
+        if not shared:
+            return []
+        sentence = min(shared)
+        return [next(e for where, e in hit if where == sentence) for hit in hits]
+
+    def first(self, term: Term) -> list[Entity]:
+        """The entities of the first alternative that is met, or nothing."""
+        return next((hit for alternative in term if (hit := self.meeting(alternative))), [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A rule whose needs are met by `evidence`; not `complete` where one answer is still missing."""
+
+    rule: Rule
+    evidence: tuple[Entity, ...]
+    complete: bool
+
+
+def assess(text: str, entities: Sequence[Entity], conversation: Conversation = NEW_CONVERSATION) -> Triage:
+    """The urgency of the conversation with this message as its last.
+
+    `entities` are those of `text`; earlier messages bring theirs in `conversation`.
+    """
+    language = other_language(text, entities)
+    messages = (*conversation.entities, entities)
+    findings = _findings(messages, conversation.facts)
+    answers = dict(conversation.answers)
+    matches = [match for rule in load_rules() if (match := _match(rule, findings))]
+    fired = [m for m in matches if m.complete or answers.get(m.rule.id) == "yes"]
+    reasons = [_reason(m) for m in fired if m.rule.level != "LOW"] or [
+        *(_reason(m) for m in fired),
+        *_not_understood([e for m in messages for e in _present(m)], fired),
+    ]
+    kind = _kind(text, entities, conversation, reasons, language)
+    if not reasons and kind == "symptom":
+        reasons = [_unknown(())]
+    level = max((*(r.level for r in reasons), conversation.level), key=LEVELS.index)
+    if kind == "other_language" and level == "LOW":
+        level = "MEDIUM"
+    return Triage(
+        level=level,
+        emergency=any(r.emergency for r in reasons),
+        kind=kind,
+        reasons=tuple(sorted(reasons, key=lambda r: (-LEVELS.index(r.level), not r.emergency))),
+        follow_up=_questions(matches, level, conversation),
+        notice=language.notice if language else None,
+    )
+
+
+def _findings(messages: Iterable[Sequence[Entity]], facts: Sequence[Entity]) -> _Findings:
+    lexicon = load_lexicon()
+    of: dict[str, list[tuple[tuple[int, int], Entity]]] = defaultdict(list)
+
+    def count(where: tuple[int, int], entity: Entity) -> None:
+        for concept in lexicon.lineage(entity.concept or ""):
+            of[concept].append((where, entity))
+
+    for number, entities in enumerate(messages):
+        resolved = {e.sentence for e in entities if e.concept == "resolved"}
+        old = {e.sentence for e in entities if e.concept == "old_event"}
+        for e in entities:
+            recent_past = e.status == "past" and e.sentence in resolved - old
+            there = e.status in ("present", "uncertain") or recent_past
+            if e.concept and e.subject in ("writer", "other") and there:
+                count((number, e.sentence), e)
+    for fact in facts:
+        count((-1, 0), fact)
+    return _Findings(of)
+
+
+def _match(rule: Rule, findings: _Findings) -> _Match | None:
+    """How far a rule is met. What it must have (`limits`, `all`) is there and what holds it back is not; `any` may still be asked for."""
+    evidence: list[Entity] = []
+    for limit in rule.limits:
+        met = [e for _, e in findings.of.get(limit.concept, ()) if e.value is not None and limit.met(e.value)]
+        if not met:
+            return None
+        evidence += met
+    for term in rule.all_of:
+        hit = findings.first(term)
+        if not hit:
+            return None
+        evidence += hit
+    if findings.first(rule.unless):
+        return None
+    supporting = [e for alternative in rule.any_of for e in findings.meeting(alternative)]
+    complete = not rule.any_of or len({e.concept for e in supporting}) >= rule.count
+    if not evidence and not complete:
+        return None
+    return _Match(rule, tuple(evidence + supporting), complete)
+
+
+def _reason(match: _Match) -> Reason:
+    rule = match.rule
+    return Reason(
+        rule.id, rule.level, rule.emergency, rule.why, rule.do, _words(match.evidence), rule.source, rule.kind
+    )
+
+
+def _words(evidence: Iterable[Entity]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(e.text for e in evidence))
+
+
+def _questions(matches: Sequence[_Match], level: Level, conversation: Conversation) -> tuple[FollowUp, ...]:
+    """At most three, the most dangerous first, only those that could still raise the level, and none that was asked before."""
+    known = {*conversation.asked, *(rule for rule, _ in conversation.answers)}
+    raising = [m.rule for m in matches if not m.complete and LEVELS.index(m.rule.level) > LEVELS.index(level)]
+    return tuple(FollowUp(rule.id, rule.ask) for rule in raising if rule.ask and rule.id not in known)[:3]
+
+
+def _kind(
+    text: str,
+    entities: Sequence[Entity],
+    conversation: Conversation,
+    fired: Sequence[Reason],
+    language: ForeignLanguage | None,
+) -> Kind:
+    if fired and any(r.level != "LOW" for r in fired):
+        return "symptom"
+    if not any(c.isalpha() for c in text) or len(text.strip()) < 2:
+        return "unclear"
+    if language:
+        return "other_language"
+    if _GREETING.fullmatch(text):
+        return "greeting"
+    if any(e.subject == "animal" for e in entities) and not _present(entities):
+        return "out_of_scope"
+    if _present(entities) or conversation.answers:
+        return "symptom"
+    if any(e.concept and e.label not in ("SEVERITY", "ONSET", "COURSE", "DURATION", "AGE", "SEX") for e in entities):
+        return "information"
+    if _BODILY.search(text):
+        return "symptom"
+    return "information" if conversation.messages and _QUESTION.search(text) else "out_of_scope"
+
+
+def _present(entities: Sequence[Entity]) -> list[Entity]:
+    return [
+        e
+        for e in entities
+        if e.concept
+        and e.label in _CLINICAL
+        and e.status in ("present", "uncertain")
+        and e.subject in ("writer", "other")
+    ]
+
+
+def _not_understood(present: Sequence[Entity], fired: Sequence[_Match]) -> list[Reason]:
+    """Self-care is enough only for what some self-care rule knows: anything else that is there is MEDIUM, never LOW by default."""
+    lexicon, used = load_lexicon(), [e for m in fired for e in m.evidence]
+    unknown = [e for e in present if not lexicon.lineage(e.concept or "") & _self_care_concepts()]
+    if fired:  # beside self-care that fits, only a further symptom counts, and not one that is part of what fits
+        unknown = [
+            e
+            for e in unknown
+            if e.label == "SYMPTOM"
+            and not lexicon.is_bare_sensation(e.concept)
+            and not any(_overlap(e, u) for u in used)
+        ]
+    return [_unknown(unknown)] if unknown else []
+
+
+def _overlap(a: Entity, b: Entity) -> bool:
+    return a.sentence == b.sentence and a.start < b.end and b.start < a.end
+
+
+def _unknown(entities: Sequence[Entity]) -> Reason:
+    return Reason(
+        "not-understood",
+        "MEDIUM",
+        False,
+        "This may matter, and the rules here do not know it well enough to say that it can wait.",
+        "Ask a doctor, nurse or pharmacist about this within a day or two, sooner if it gets worse.",
+        _words(entities),
+        Source(
+            "NHS, When to use NHS 111",
+            "https://www.nhs.uk/nhs-services/urgent-and-emergency-care-services/when-to-use-111/",
+        ),
+    )
+
+
+@cache
+def _self_care_concepts() -> frozenset[str]:
+    """Every concept that a LOW rule names."""
+    terms = [term for rule in load_rules() if rule.level == "LOW" for term in (*rule.all_of, rule.any_of)]
+    return frozenset(concept for term in terms for alternative in term for concept in alternative)
+
+
+def other_language(text: str, entities: Sequence[Entity]) -> ForeignLanguage | None:
+    """The language of a message that is not English, by its script or by several of its commonest words; None for English."""
+    letters = [c for c in text if c.isalpha()]
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    for language in load_languages():
+        if language.script:
+            pattern = re.compile(f"[{language.script}]")
+            if letters and sum(bool(pattern.match(c)) for c in letters) * 2 > len(letters):
+                return language
+        elif words:
+            hits = sum(w in language.words for w in words)
+            if (
+                hits * 3 >= len(words)
+                and hits >= min(2, len(words))
+                and not any(
+                    e.concept and e.text.isascii() and e.label != "OTHER" and e.status == "present" and hits < 2
+                    for e in entities
+                )
+            ):
+                return language
+    return None

@@ -1,0 +1,295 @@
+"""The chat: what was said, how urgent it is, the answer with its sources, and the box to type in."""
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from loading import STEPS, backend
+
+BADGES = {
+    "HIGH": ("HIGH: get emergency care now", st.error, ":material/emergency:"),
+    "MEDIUM": ("MEDIUM: see a health professional", st.warning, ":material/schedule:"),
+    "LOW": ("LOW: self-care is likely to be enough", st.success, ":material/check_circle:"),
+}
+KIND_BADGES = {
+    "information": "General information: no urgent sign in what you wrote",
+    "greeting": "Ready when you are",
+    "unclear": "Not understood yet",
+    "out_of_scope": "Not a question about a person's health",
+}
+FINISHES = {
+    "interrupted": "This answer was stopped before its end.",
+    "truncated": "This answer was cut short by its length limit.",
+    "failed": "No answer could be made. The urgency above still stands.",
+}
+EXAMPLES = (
+    "I have had a sore throat and a runny nose for two days",
+    "My chest feels tight and my left arm is numb",
+    "What are the signs of a stroke?",
+)
+STATUS_WORDS = {
+    "present": "",
+    "absent": "not there",
+    "past": "in the past",
+    "hypothetical": "asked about",
+    "uncertain": "not sure",
+}
+CALL = "Call your local emergency number now (112 or 911 in many countries, 999 in the United Kingdom)."
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^&@=])")
+_CITATION = re.compile(r"\s*\[(\d+)\]\s*$")
+
+
+def escaped(text: str) -> str:
+    """Text of a person, a document or a model, so that none of it acts as Markdown, a link, an image or HTML."""
+    return _MARKDOWN.sub(r"\\\1", text).replace("\n", "  \n")
+
+
+def sentence(text: str) -> str:
+    """One sentence of an answer, its citation number made visible as one."""
+    number = _CITATION.search(text)
+    return escaped(text[: number.start()] if number else text) + (f" :blue-background[{number[1]}]" if number else "")
+
+
+# --- one turn ---
+
+
+def draw_triage(start: Any) -> None:
+    """The badge and why; `start` is a db.TurnStart."""
+    if start.kind in KIND_BADGES and start.level == "LOW":
+        st.info(f"**{KIND_BADGES[start.kind]}**", icon=":material/info:")
+        return
+    title, box, icon = BADGES[start.level]
+    if start.kind == "other_language":
+        title = f"{start.level}: I only understand English"
+    lines = [f"**{title}**"]
+    lines += [
+        f"- {escaped(r.why)} "
+        + (f"You wrote: “{escaped(', '.join(r.evidence))}”. " if r.evidence else "")
+        + f"([{escaped(r.source)}]({r.url}))"
+        for r in start.reasons
+    ]
+    if start.emergency or start.kind == "other_language":
+        lines.insert(1, f"**{CALL}**")
+    if start.notice:
+        lines.insert(1, escaped(start.notice))
+    box("\n\n".join(lines[:2]) + "\n" + "\n".join(lines[2:]) if len(lines) > 2 else "\n\n".join(lines), icon=icon)
+
+
+def draw_end(turn: Any) -> None:
+    """The answer, how it ended, and its sources; `turn` is a db.TurnRecord."""
+    end = turn.end
+    if end is None:
+        st.caption(FINISHES["interrupted"])
+        return
+    for line in end.answer.split("\n"):
+        st.markdown(sentence(line))
+    if end.finish in FINISHES:
+        st.caption(FINISHES[end.finish])
+    draw_sources(turn)
+
+
+def draw_sources(turn: Any) -> None:
+    """A button a citation, opening what it cites; then what was understood and what was used."""
+    passages = {p.rank: p for p in turn.end.passages}
+    with st.container(horizontal=True):
+        for citation in turn.end.citations:
+            with st.popover(f"{citation.n} · {citation.title[:40]}", key=f"cite-{turn.id}-{citation.n}"):
+                passage = passages.get(citation.passage)
+                st.markdown(f"**{escaped(citation.title)}**" + (f" · {escaped(passage.section)}" if passage else ""))
+                if passage:
+                    st.markdown(escaped(passage.text))
+                else:
+                    st.markdown("The public page that the urgency rule rests on.")
+                if citation.url.startswith("https://"):
+                    st.markdown(f"[Open the public source]({citation.url})")
+    with st.expander("What was understood, and what was used", icon=":material/visibility:"):
+        draw_entities(turn.start)
+        for model in turn.end.models or turn.start.models:
+            st.markdown(f"- {escaped(model.part.capitalize())}: **{escaped(model.using)}** ({escaped(model.reason)})")
+
+
+def draw_entities(start: Any) -> None:
+    """The entities found, as badges."""
+    if not start.entities:
+        st.markdown("No medical term was found in this message.")
+        return
+    with st.container(horizontal=True):
+        for e in {(e.text.strip(), e.label, e.status): e for e in start.entities}.values():
+            note = ", ".join(w for w in (e.label.lower(), STATUS_WORDS[e.status]) if w)
+            st.badge(
+                f"{escaped(e.text.strip()[:60])} ({note})",
+                color="blue" if e.status in ("present", "uncertain") else "gray",
+            )
+
+
+# --- the conversation ---
+
+
+def stored_turns() -> list[Any]:
+    """This session's turns: from the browser session, or from the log by the token in the address."""
+    database = backend().database
+    token = st.query_params.get("session")
+    if "turns" not in st.session_state and database and backend().pipeline and token:
+        st.session_state.turns = database.turns(token)
+    turns: list[Any] = st.session_state.get("turns", [])
+    return turns
+
+
+def new_turn(message: str) -> None:
+    """Run the chain for a message, drawing each stage as it comes; then draw the page anew from what is stored."""
+    with st.chat_message("user"):
+        st.markdown(escaped(message))
+    with st.chat_message("assistant"):
+        wait_until_ready()
+        pipeline = backend().pipeline
+        if pipeline is None:
+            st.error(
+                f"The app could not start. If this may be an emergency: {CALL} For the person who runs this app: {backend().problem}"
+            )
+            return
+        box, lines = st.container(), st.container()
+        for item in items(pipeline, message):
+            if isinstance(item, str):
+                lines.markdown(sentence(item))
+            elif "drawn" not in st.session_state:
+                st.session_state.drawn = True
+                with box:
+                    draw_triage(pipeline.start_record(item))
+
+
+def items(pipeline: Any, message: str) -> Iterator[Any]:
+    """The turn's stages, kept in the session as they come, however it ends."""
+    import db
+
+    turns = list(st.session_state.get("turns", []))
+    conversation = pipeline.conversation_of(turns)
+    database, latest, said = backend().database, None, []
+    try:
+        token = database.open_session(st.query_params.get("session")) if database else None
+    except db.DatabaseError:
+        token = None
+    if token:
+        st.query_params["session"] = token
+    steps = pipeline.recorded(database, token, message, conversation) if token else pipeline.turn(message, conversation)
+    st.session_state.pop("drawn", None)
+    try:
+        for item in steps:
+            if isinstance(item, str):
+                said.append(item)
+            else:
+                latest = item
+                st.session_state.pop("pending", None)
+                st.session_state.turns = [
+                    *turns,
+                    db.TurnRecord(len(turns), datetime.now(UTC), pipeline.start_record(item), None),
+                ]
+            yield item
+    finally:
+        steps.close()
+        if latest is not None:
+            record = st.session_state.turns[-1]
+            st.session_state.turns = [*turns, replace(record, end=pipeline.end_record(latest, said))]
+
+
+def wait_until_ready() -> None:
+    """Show how far loading is until urgency can be decided; the message waits, it is not lost."""
+    if backend().triage_ready.is_set():
+        return
+    with st.status("Getting ready. Your message is kept.", expanded=False) as status:
+        bar = st.progress(0.0)
+        while not backend().triage_ready.wait(0.2):
+            bar.progress(backend().step / len(STEPS), STEPS[min(backend().step, len(STEPS) - 1)])
+        status.update(label="Ready", state="complete")
+
+
+@st.fragment(run_every=0.5)
+def loading_line() -> None:
+    """One line while models load; when they are there, the page is drawn once more."""
+    if backend().ready.is_set():
+        st.rerun()
+    step = min(backend().step, len(STEPS) - 1)
+    st.progress(step / len(STEPS), f"{STEPS[step]} ... You can type already.")
+
+
+def open_question(turns: list[Any]) -> Any:
+    """The first follow-up question that has no answer yet."""
+    answered = {rule for t in turns for rule, _ in t.start.answers}
+    return next((q for t in turns for q in t.start.follow_up if q.id not in answered), None)
+
+
+def offer(label: str, choices: tuple[str, ...]) -> None:
+    """Things to say by tapping."""
+    with st.container(horizontal=True):
+        for choice in choices:
+            if st.button(choice, key=f"{label}-{choice}"):
+                st.session_state.pending = choice
+                st.rerun()
+
+
+# --- draw the page ---
+
+st.title("MediAssist", anchor=False)
+st.caption(
+    "Information, not a diagnosis. Not a doctor, and not checked by one. In an emergency call your local emergency number."
+)
+
+with st.sidebar:
+    if st.button(
+        "New concern",
+        icon=":material/add_comment:",
+        width="stretch",
+        help="Starts a new conversation. The old one stays at its own address.",
+    ):
+        st.session_state.clear()
+        st.query_params.clear()
+        st.rerun()
+    st.caption("This conversation is kept on this computer. To find it again, keep the address of this page.")
+    if backend().problem:
+        st.warning(backend().problem)
+    sidebar_models = st.container()
+
+turns = stored_turns()
+typed = st.chat_input("Describe what is wrong", submit_mode="stop")
+if typed:
+    st.session_state.pending = typed  # until its triage is kept, so that nothing that redraws the page loses it
+if not backend().ready.is_set() and "pending" not in st.session_state:
+    loading_line()
+if not turns and "pending" not in st.session_state:
+    st.markdown("Tell me what is wrong, in your own words: what you feel, since when, and how bad it is.")
+    offer("For example", EXAMPLES)
+
+for turn in turns:
+    with st.chat_message("user"):
+        st.markdown(escaped(turn.start.text))
+    with st.chat_message("assistant"):
+        draw_triage(turn.start)
+        draw_end(turn)
+
+question = open_question(turns)
+if question and "pending" not in st.session_state:
+    st.markdown(f"**To be sure:** {escaped(question.text)}")
+    offer(f"Answer {len(turns)}", ("Yes", "No", "Not sure"))
+
+if "pending" in st.session_state:
+    try:
+        new_turn(st.session_state.pending)
+    except Exception:  # a failure shows a sentence; the terminal has the rest
+        logging.getLogger("mediassist").exception("a turn failed")
+        st.error(
+            f"Something went wrong while answering. Any urgency shown above still stands. If this may be an emergency: {CALL}"
+        )
+        st.session_state.pop("pending", None)
+    else:
+        st.session_state.pop("pending", None)
+        st.rerun()
+
+pipeline_module = backend().pipeline
+if pipeline_module:
+    with sidebar_models, st.expander("Models in use", icon=":material/memory:"):
+        for choice in pipeline_module.models.choices():
+            st.markdown(f"**{escaped(choice.part.capitalize())}**: {escaped(choice.using)}  \n{escaped(choice.reason)}")
