@@ -305,6 +305,13 @@ def jaccard(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> float:
     return shared / max(1, len(one) + len(other) - shared)
 
 
+class Question(NamedTuple):
+    """What is compared of a question: the hashes of its words, and their MinHash."""
+
+    words: NDArray[np.uint32]
+    sketch: MinHash
+
+
 class Groups:
     """Rows joined where their questions are alike or their answers the same, so that they can be kept in one split."""
 
@@ -313,21 +320,31 @@ class Groups:
         self._questions: dict[int, NDArray[np.uint32]] = {}
         self._answers: dict[bytes, int] = {}
         self._index = MinHashLSH(num_perm=BANDS * BAND_ROWS, params=(BANDS, BAND_ROWS))
+        self._blank = MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int)
 
-    def alike(self, question: str) -> Iterator[tuple[int, float]]:
+    def question(self, text: str) -> Question:
+        """A question in the form in which it is compared."""
+        words, sketch = word_hashes(text), self._blank.copy()
+        sketch.update_batch(words.tolist())
+        return Question(words, sketch)
+
+    def alike(self, question: Question) -> Iterator[tuple[int, float]]:
         """Earlier rows whose question shares at least SAME_GROUP of its words: (row number, share), in row order."""
-        words = word_hashes(question)
-        for row in sorted(self._index.query(self._sketch(words))):
-            if (share := jaccard(words, self._questions[row])) >= SAME_GROUP:
+        size = len(question.words)
+        for row in sorted(self._index.query(question.sketch)):
+            other = self._questions[row]
+            # No more words can be shared than the shorter has: most candidates need no closer look.
+            if SAME_GROUP * max(size, len(other)) > min(size, len(other)):
+                continue
+            if (share := jaccard(question.words, other)) >= SAME_GROUP:
                 yield row, share
 
-    def add(self, row: int, pair: Pair, alike: Sequence[int]) -> None:
+    def add(self, row: int, question: Question, answer: str, alike: Sequence[int]) -> None:
         """Add a row, joined with those it is alike to and with any that has the same answer."""
-        words = word_hashes(pair.question)
         self._parent[row] = row
-        self._questions[row] = words
-        self._index.insert(row, self._sketch(words), check_duplication=False)
-        for other in {*alike, self._answers.setdefault(digest(pair.answer), row)}:
+        self._questions[row] = question.words
+        self._index.insert(row, question.sketch, check_duplication=False)
+        for other in {*alike, self._answers.setdefault(digest(answer), row)}:
             self._parent[self._group(other)] = self._group(row)
 
     def all(self) -> dict[int, int]:
@@ -340,12 +357,6 @@ class Groups:
             row = self._parent[row]
         return row
 
-    @staticmethod
-    def _sketch(words: NDArray[np.uint32]) -> MinHash:
-        sketch = MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int)
-        sketch.update_batch(words.tolist())
-        return sketch
-
 
 def digest(*texts: str) -> bytes:
     """A 16-byte fingerprint of texts, blind to case, punctuation and spacing."""
@@ -356,20 +367,25 @@ def digest(*texts: str) -> bytes:
 def sift(rows: Any, keep_all: bool) -> Sifted:
     """Judge every row by every rule. With `keep_all` the rules are counted but only empty rows go."""
     result, groups, seen = Sifted(), Groups(), set[bytes]()
+
+    def stays(rule: str | None) -> bool:
+        return rule is None or (keep_all and rule != "empty")
+
     for number, row in enumerate(tqdm(rows, desc="Cleaning", unit=" rows", disable=None)):
         pair = clean(row)
         rule = pair.dropped_by
         result.edited.update(pair.edits)
-        if rule is None or (keep_all and rule != "empty"):
-            key = digest(pair.question, pair.answer)
-            alike = list(groups.alike(pair.question))
-            if rule is None and key in seen:
-                rule = "duplicate"
-            elif rule is None and any(near(pair, clean(rows[n])) for n, share in alike if share >= NEAR_DUPLICATE):
+        fingerprint = digest(pair.question, pair.answer)
+        if rule is None and fingerprint in seen:
+            rule = "duplicate"
+        if stays(rule):
+            question = groups.question(pair.question)
+            alike = list(groups.alike(question))
+            if rule is None and any(near(pair, clean(rows[n])) for n, share in alike if share >= NEAR_DUPLICATE):
                 rule = "near duplicate"
-            if rule is None or keep_all:
-                seen.add(key)
-                groups.add(number, pair, [n for n, _ in alike])
+            if stays(rule):
+                seen.add(fingerprint)
+                groups.add(number, question, pair.answer, [n for n, _ in alike])
         if rule:
             result.dropped[rule] += 1
             if len(result.examples[rule]) < EXAMPLES:

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import mlx.core as mx
+import numpy as np
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported by a module __getattr__
@@ -37,11 +38,12 @@ PROMPTS = (
     "My son is two years old and has had a fever since last night.",
 )
 ANSWER_TOKENS = 48
+# Fusing rounds the weights once more. Where the base model itself was undecided between two tokens, that can swap them, so
+# a token may fall behind by this many rounding steps of its logit. Measured on small 16-bit Llamas: 4 steps at most with
+# the adapter fused, more than 150 without it.
+ROUNDING_STEPS = 8
 ADAPTER = "adapters.safetensors"
 WEIGHTS = "model.safetensors.index.json"
-# Where the weights have 16 bits, logits are steps of about an eighth: two tokens this close (in nats) are a tie that
-# rounding decides, and fusing rounds once more.
-TIE = 0.25
 PORT = 8080
 EXTRA = "generation_config.json"  # of the base model, for servers other than mlx_lm's
 NOT_IN_CARD = {"model", "data", "adapter_path"}  # folders of the author's; the base model is named elsewhere
@@ -51,12 +53,11 @@ class Stop(Exception):  # noqa: N818
     """What the user has to know or do before this step can go on; printed as one line."""
 
 
-class Step(NamedTuple):
-    """One token of a greedy answer, the token that came second, and how far behind it was (in nats)."""
+class Answer(NamedTuple):
+    """A greedy answer: the tokens of the prompt, and those of the answer."""
 
-    token: int
-    runner_up: int
-    lead: float
+    prompt: list[int]
+    tokens: list[int]
 
 
 # -- Fusing
@@ -92,22 +93,15 @@ def load_model(path: str, adapter: Path | None = None) -> tuple[Any, Any, dict[s
     return model, tokenizer, rest[0]
 
 
-def answer_greedily(model: Any, tokenizer: Any, label: str) -> list[list[Step]]:
+def answer_greedily(model: Any, tokenizer: Any) -> list[Answer]:
     """Answer each of PROMPTS, always with the likeliest token."""
     answers = []
-    for prompt in tqdm(PROMPTS, desc=f"Answers of {label}", disable=None):
-        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
-        tokens = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        answers.append([step(response) for response in stream_generate(model, tokenizer, tokens, ANSWER_TOKENS)])
+    for question in tqdm(PROMPTS, desc="Answers of base and adapter", disable=None):
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        tokens = [response.token for response in stream_generate(model, tokenizer, prompt, ANSWER_TOKENS)]
+        answers.append(Answer(prompt, tokens))
     return answers
-
-
-def step(response: Any) -> Step:
-    """The token of a response and the one that came second."""
-    logprobs = response.logprobs.reshape(-1).astype(mx.float32)
-    best: Any = mx.argpartition(logprobs, kth=-2)
-    runner_up = next(token for token in best.tolist()[-2:] if token != response.token)
-    return Step(response.token, runner_up, float(logprobs[response.token] - logprobs[runner_up]))
 
 
 def fuse(model: Any, config: dict[str, Any], dequantize: bool) -> Any:
@@ -131,28 +125,45 @@ def save(folder: Path, base: str, model: Any, tokenizer: Any, config: dict[str, 
         shutil.copy(source / EXTRA, folder)
 
 
-def compare(expected: Sequence[Step], found: Sequence[Step], tie: float) -> str | None:
-    """None if two greedy answers are the same, "tie" if they part where `tie` allows it, else where they part."""
-    for position, (one, other) in enumerate(zip(expected, found, strict=False), 1):
-        if one.token != other.token:
-            tied = one.lead <= tie and one.runner_up == other.token
-            return (
-                "tie"
-                if tied
-                else f"token {position}, where the base model with its adapter was {one.lead:.2f} nats sure"
+def compare(logits: mx.array, tokens: Sequence[int], precision: float) -> tuple[int, str | None]:
+    """Whether a model that was led through an answer would have given it by itself.
+
+    Args:
+        logits: What the model says before each token, float32 of shape (tokens, vocabulary).
+        tokens: The answer. It is the model's own greedy answer where each token is the likeliest after those before it.
+        precision: The relative rounding step of the model's weights.
+
+    Returns:
+        How many tokens are not the likeliest but within rounding of it, and where the first is that is not, in words.
+    """
+    behind = logits.max(axis=-1) - logits[mx.arange(len(tokens)), mx.array(tokens)]
+    rounding = ROUNDING_STEPS * precision * mx.abs(logits).max(axis=-1)
+    gaps, allowed = np.array(behind), np.array(rounding)
+    wrong = np.flatnonzero(gaps > allowed)
+    where = (
+        f"token {wrong[0] + 1} on ({gaps[wrong[0]]:.2f} apart, rounding explains {allowed[wrong[0]]:.2f})"
+        if len(wrong)
+        else None
+    )
+    return int((gaps > 0).sum()), where
+
+
+def check_same(model: Any, answers: Sequence[Answer]) -> str:
+    """Say how alike the fused model's greedy answers are to these, or raise Stop if it answers otherwise."""
+    kind = model.model.norm.weight.dtype
+    swapped = 0
+    for question, (prompt, tokens) in zip(PROMPTS, answers, strict=True):
+        logits = model(mx.array([prompt + tokens]))[0, len(prompt) - 1 : -1].astype(mx.float32)
+        ties, where = compare(logits, tokens, mx.finfo(kind).eps)
+        if where:
+            raise Stop(
+                f'the fused model answers "{question}" otherwise from {where}; nothing was kept. '
+                "With a 4-bit base, try --dequantize; otherwise train again."
             )
-    return None
-
-
-def check_same(expected: Sequence[Sequence[Step]], found: Sequence[Sequence[Step]], tie: float, quantized: bool) -> str:
-    """Say how alike the answers are, or raise Stop if the fused model answers otherwise."""
-    results = [compare(one, other, tie) for one, other in zip(expected, found, strict=True)]
-    for prompt, result in zip(PROMPTS, results, strict=True):
-        if result not in (None, "tie"):
-            remedy = "Try --dequantize." if quantized else "Train again, or report this."
-            raise Stop(f'the fused model answers "{prompt}" otherwise from {result}; nothing was kept. {remedy}')
-    ties = f", {results.count('tie')} of them up to a tie between two tokens" if "tie" in results else ""
-    return f"the fused model gives the same greedy answers as base and adapter to {len(results)} prompts{ties}"
+        swapped += ties
+    total = sum(len(answer.tokens) for answer in answers)
+    ties_said = f"; {swapped} of their {total} tokens are ties that rounding decides" if swapped else ""
+    return f"the fused model gives the same greedy answers as base and adapter to {len(answers)} prompts{ties_said}"
 
 
 # -- The model card
@@ -339,9 +350,7 @@ def fuse_and_check(args: argparse.Namespace) -> str:
     base = run[0]["model"]
     check_out(args.out, base)
     model, tokenizer, config = load_model(base, args.adapter)
-    quantized = "quantization" in config
-    tie = 0.0 if model.model.norm.weight.dtype == mx.float32 else TIE
-    expected = answer_greedily(model, tokenizer, "base and adapter")
+    answers = answer_greedily(model, tokenizer)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=args.out.parent, prefix=f".{args.out.name}-") as staging:
         staged = Path(staging) / args.out.name
@@ -349,8 +358,7 @@ def fuse_and_check(args: argparse.Namespace) -> str:
         save(staged, base, model, tokenizer, config)
         del model  # room for the fused one: two of 3 billion weights do not fit into 16 GB
         mx.clear_cache()
-        reloaded, tokenizer, _ = load_model(str(staged))
-        check = check_same(expected, answer_greedily(reloaded, tokenizer, "the fused model"), tie, quantized)
+        check = check_same(load_model(str(staged))[0], answers)
         if run[1]:
             shutil.copy(args.adapter / "loss_curve.png", staged)
         name = args.push.split("/")[1] if args.push else "Llama-MediAssist"

@@ -115,6 +115,10 @@ class ContextData:
     soft_fillers: frozenset[str]
     distinct: frozenset[str]
     aliases: Mapping[str, str]
+    list_words: frozenset[str]
+    list_openers: frozenset[str]
+    runs_on: frozenset[str]
+    light: frozenset[str]
     question_openers: frozenset[str]
     sure_question_openers: frozenset[str]
     writer: frozenset[str]
@@ -271,6 +275,10 @@ def load_context() -> ContextData:
         soft_fillers=frozenset(data["soft_fillers"]),
         distinct=frozenset(data["distinct"]),
         aliases={str(k): str(v) for k, v in data["aliases"].items()},
+        list_words=frozenset(data["list_words"]),
+        list_openers=frozenset(data["list_openers"]),
+        runs_on=frozenset(data["runs_on"]),
+        light=frozenset(data["light"]),
         question_openers=frozenset(data["question_openers"]),
         sure_question_openers=frozenset(data["sure_question_openers"]),
         writer=frozenset(data["writer"]),

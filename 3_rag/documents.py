@@ -38,15 +38,8 @@ _MB = 2**20
 _TEXT_LIMIT, _FILE_LIMIT = 20 * _MB, 50 * _MB  # of one file, unpacked
 _RATIO_LIMIT = 200  # unpacked to packed; text packs 3 to 10 times smaller, a bomb a thousand times
 _FRONT_MATTER_LIMIT = 64 * 1024
-_ABOUT = {
-    "readme",
-    "license",
-    "licence",
-    "copying",
-    "notice",
-    "changelog",
-    "contributing",
-}  # about a collection, not of it
+# Names of files about a collection, which are no part of it.
+_ABOUT = {"readme", "license", "licence", "copying", "notice", "changelog", "contributing"}
 
 _BREAKS = re.compile("\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Control and format characters (soft hyphens, zero widths, direction marks, tags that hide words) and lone surrogates.
@@ -163,6 +156,10 @@ def _line(text: str) -> str:
     return " ".join(_plain(text).split())
 
 
+def _name(source: str) -> str:
+    return _plain(source).replace("\n", " ")
+
+
 def _lines(text: str) -> str:
     """Cleaned lines, without bullet marks; lines that say nothing (rules, lone marks) are left out."""
     lines = (_BULLET.sub("", " ".join(line.split()), count=1) for line in _plain(text).split("\n"))
@@ -228,7 +225,7 @@ class _Origin:
         licence: str = "",
     ) -> Document | Skipped:
         """The document, cleaned, or why it is none. `item` tells apart the documents of one file."""
-        source = _plain(f"{self.source}#{item}" if item else self.source)
+        source = _name(f"{self.source}#{item}" if item else self.source)
         kept = tuple(Section(_line(name), lines) for name, text in sections if (lines := _lines(text)))
         if not kept:
             return Skipped(source, "no text in it")
@@ -263,7 +260,7 @@ def _documents(path: Path, form: Format) -> Iterator[Document | Skipped]:
     alone = path.is_file() and path.suffix.lower() != ".zip"
     for file in _files(path):
         if isinstance(file, Skipped):
-            yield Skipped(_plain(file.source), _line(file.reason))
+            yield Skipped(_name(file.source), _line(file.reason))
         else:
             yield from _read(file, _Origin(collection, file.source), form, alone=alone)
 
@@ -278,7 +275,7 @@ def _read(file: _File, origin: _Origin, form: Format, *, alone: bool) -> list[Do
         reason = error.strerror or str(error)
     except Exception as error:  # noqa: BLE001 - parsers of broken files fail in any way; what they say is passed on
         reason = f"broken ({type(error).__name__}: {error})"
-    return [Skipped(_plain(file.source), _line(reason)[:300])]
+    return [Skipped(_name(file.source), _line(reason)[:300])]
 
 
 def _bytes(file: _File, limit: int) -> bytes:
@@ -322,14 +319,21 @@ def _walk(root: Path) -> Iterator[_File | Skipped]:
     yield from (Skipped(os.path.relpath(e.filename, root), e.strerror or "cannot be opened") for e in unreadable)
     for path in sorted(found):
         source = path.relative_to(root).as_posix()
-        if path.is_symlink() and not _leads_inside(path, root):
-            yield Skipped(source, "a link that leads out of the folder, or nowhere")
-        elif path.is_file() and path.suffix.lower() == ".zip":
-            yield from _unzip(path, f"{source}/")
-        elif path.is_file():
-            yield _File(source, partial(io.FileIO, path))
-        elif not path.is_dir():
-            yield Skipped(source, "not a regular file")
+        try:
+            yield from _entry(path, source, root)
+        except OSError as error:
+            yield Skipped(source, error.strerror or str(error))
+
+
+def _entry(path: Path, source: str, root: Path) -> Iterator[_File | Skipped]:
+    if path.is_symlink() and not _leads_inside(path, root):
+        yield Skipped(source, "a link that leads out of the folder, or nowhere")
+    elif path.is_file() and path.suffix.lower() == ".zip":
+        yield from _unzip(path, f"{source}/")
+    elif path.is_file():
+        yield _File(source, partial(io.FileIO, path))
+    elif not path.is_dir():
+        yield Skipped(source, "not a regular file")
 
 
 def _hidden(name: str) -> bool:
@@ -651,7 +655,7 @@ def _row(row: Mapping[str, Any], origin: _Origin) -> Iterator[Document | Skipped
     if not field["answer"].strip():
         return
     if not field["question"].strip():
-        yield Skipped(_plain(origin.source), "an answer without a question")
+        yield Skipped(_name(origin.source), "an answer without a question")
         return
     listed = row.get("synonyms")
     synonyms = map(str, listed) if isinstance(listed, list) else field.get("synonyms", "").split("|")

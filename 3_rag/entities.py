@@ -32,7 +32,8 @@ logger.disable("PyRuSH")
 Status = Literal["present", "absent", "past", "hypothetical", "uncertain"]
 Subject = Literal["writer", "other", "family", "animal"]
 
-_SENTENCE_ENDS = {".", "!", "?", "\n"}
+_SENTENCE_ENDS = {".", "!", "?"}
+_BULLETS = {"-", "*", "\u2022", "\u2013", "\n"}
 _WINDOW, _OVERLAP = (
     60,
     20,
@@ -103,15 +104,24 @@ class _Reader:
         self._context = ConText(self._nlp, rules=None, input_span_type="group", span_group_name="parts")
         self._context.add(
             [
-                ConTextRule(say, rule.category, direction=rule.direction, allowed_types=rule.labels)
-                for rule in self._words.rules
-                for say in rule.say
+                ConTextRule("#comma", "COMMA", direction="FORWARD", max_scope=1),
+                *(
+                    ConTextRule(
+                        say,
+                        rule.category,
+                        direction=rule.direction,
+                        allowed_types=rule.labels,
+                        terminated_by={"COMMA"} if rule.category == "NEGATED_EXISTENCE" else None,
+                    )
+                    for rule in self._words.rules
+                    for say in rule.say
+                ),
             ]
         )
 
     def read(self, text: str) -> list[Entity]:
         source = plain(text)
-        sentences = _sentences(self._finder.tokens(source))
+        sentences = self._sentences(self._finder.tokens(source))
         found: dict[tuple[int, int, str | None], Entity] = {}
         for number, sentence in enumerate(sentences):
             for entity in self._read_sentence(source, sentence, number):
@@ -122,6 +132,32 @@ class _Reader:
             if not any(e.start < entity.end and entity.start < e.end for e in found.values()):
                 found[entity.start, entity.end, None] = entity
         return sorted(found.values(), key=lambda e: (e.start, e.end))
+
+    def _sentences(self, tokens: list[Token]) -> list[_Sentence]:
+        """The sentences of a message; a long one comes as overlapping windows.
+
+        A line break ends a sentence only before a bullet or an empty line. Elsewhere it ends what a negation reaches, unless the line
+        plainly goes on.
+        """
+        runs: list[tuple[list[Token], str]] = [([], "")]
+        for token, following in zip(tokens, [*tokens[1:], Token("\n", 0, 0)], strict=True):
+            run = runs[-1][0]
+            if token.norm in _SENTENCE_ENDS or (token.norm == "\n" and following.norm in _BULLETS):
+                if run:
+                    runs[-1] = (run, token.norm)
+                    runs.append(([], ""))
+            elif token.norm == "\n":
+                goes_on = not run or run[-1].norm in self._words.runs_on
+                run.append(token._replace(norm="#soft" if goes_on else "#line"))
+            else:
+                run.append(token)
+        sentences = []
+        for (run, ending), (after, _) in zip(runs, [*runs[1:], ([], "")], strict=True):
+            denied = ending == "?" and len(after) < 3 and bool({"none", "no", "nope"} & {t.norm for t in after[:1]})
+            for start in range(0, max(1, len(run) - _OVERLAP), _WINDOW - _OVERLAP):
+                if window := run[start : start + _WINDOW]:
+                    sentences.append(_Sentence(window, ending == "?", denied))
+        return sentences
 
     def _read_sentence(self, source: PlainText, sentence: _Sentence, number: int) -> Iterator[Entity]:
         parts = self._finder.parts(sentence.tokens)
@@ -142,7 +178,7 @@ class _Reader:
 
     def _statuses(self, sentence: _Sentence, parts: Sequence[Part]) -> Iterator[tuple[Status, bool]]:
         """For each part its status, and whether it is family history."""
-        tokens = sentence.norms
+        tokens = self._with_stops(sentence.norms)
         doc = Doc(self._nlp.vocab, words=tokens, sent_starts=[i == 0 for i in range(len(tokens))])
         doc.spans["parts"] = [Span(doc, p.start, p.end, label=p.concept.label) for p in parts]
         with warnings.catch_warnings():
@@ -157,9 +193,22 @@ class _Reader:
             family = "FAMILY" in categories and not self._words.just_now & set(tokens)
             yield _status(categories, part, general, sentence.answered_no), family
 
+    def _with_stops(self, norms: list[str]) -> list[str]:
+        """The words with `#comma` for each comma that ends a negation."""
+        if norms[0] in self._words.list_openers:
+            return norms
+        ends = [i for i, norm in enumerate(norms) if norm == "," and not self._words.list_words & set(norms[i:])]
+        return ["#comma" if i in ends else norm for i, norm in enumerate(norms)]
+
     def _is_general_question(self, sentence: _Sentence) -> bool:
         """ "Is chest pain dangerous?" asks in general; "is my chest pain dangerous?" and "can barely breathe?" do not."""
         first, *rest = sentence.norms
+        if (
+            first == "if"
+            and {"starts", "start", "gets", "develops", "ever", "happens"} & set(rest)
+            and "worse" not in rest
+        ):
+            return sentence.asks or bool({"should", "what"} & set(rest))
         openers = self._words.question_openers if sentence.asks else self._words.sure_question_openers
         personal = self._words.writer | self._words.people
         return (
@@ -179,15 +228,13 @@ class _Reader:
 
 
 def _part_of_a_finding(modifier: "ConTextModifier", parts: Sequence[Part]) -> bool:
-    """Whether a negation is itself part of a finding: the "no" of "no energy" denies nothing after it."""
+    """Whether a modifier's words are themselves part of a finding: the "no" of "no energy" denies nothing after it."""
     start, end = modifier.modifier_span
-    return modifier.category == "NEGATED_EXISTENCE" and any(
-        p.start <= start and end <= p.end for p in parts if p.concept.label not in _QUALITIES
-    )
+    return any(p.start <= start and end <= p.end for p in parts if p.concept.label not in _QUALITIES)
 
 
 def _status(categories: set[str], part: Part, general_question: bool, answered_no: bool) -> Status:
-    if general_question:
+    if general_question and part.concept.label != "CRISIS":  # "what's the easiest way to die" is no general question
         return "hypothetical"
     if part.denied or answered_no or "NEGATED_EXISTENCE" in categories:
         return "absent"
@@ -196,29 +243,6 @@ def _status(categories: set[str], part: Part, general_question: bool, answered_n
     if "HISTORICAL" in categories:
         return "past"
     return "uncertain" if "POSSIBLE_EXISTENCE" in categories else "present"
-
-
-def _sentences(tokens: list[Token]) -> list[_Sentence]:
-    """The sentences of a message; a long one comes as overlapping windows."""
-    runs: list[tuple[list[Token], str]] = [([], "")]
-    for token in tokens:
-        if token.norm in _SENTENCE_ENDS:
-            if runs[-1][0]:
-                runs[-1] = (runs[-1][0], token.norm)
-                runs.append(([], ""))
-        else:
-            runs[-1][0].append(token)
-    sentences = []
-    for (run, ending), following in zip(runs, [*runs[1:], ([], "")], strict=True):
-        denied = (
-            ending == "?"
-            and len(following[0]) < 3
-            and bool({"none", "no", "nope"} & {t.norm for t in following[0][:1]})
-        )
-        for start in range(0, max(1, len(run) - _OVERLAP), _WINDOW - _OVERLAP):
-            if window := run[start : start + _WINDOW]:
-                sentences.append(_Sentence(window, ending == "?", denied))
-    return sentences
 
 
 def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Entity]:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
+import httpx2
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from tqdm import tqdm
@@ -28,7 +28,7 @@ INSTEAD = {
     RERANKER: "the fused search order",
     ENTITY_MODEL: "our lexicon alone",
 }
-_FAULTS = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.HTTPError, OSError, tarfile.TarError)
+_FAULTS = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError, OSError, tarfile.TarError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import httpx
+import httpx2
 import numpy as np
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
@@ -311,9 +311,8 @@ def _sentences(messages: list[dict[str, str]]) -> Iterator[tuple[str, str | None
     model = settings.llm_model if settings.llm_base_url else None
     deadline = time.monotonic() + WHOLE_ANSWER_SECONDS
     text = ""
-    for chunk in _client(settings).chat_completion(
-        messages, model=model, max_tokens=MAX_TOKENS, temperature=0.2, stream=True
-    ):
+    client = _client(settings)  # held: a client that is let go closes its stream
+    for chunk in client.chat_completion(messages, model=model, max_tokens=MAX_TOKENS, temperature=0.2, stream=True):
         if time.monotonic() > deadline:
             raise TimeoutError("the language model took too long")
         if not chunk.choices:
@@ -328,16 +327,16 @@ def _sentences(messages: list[dict[str, str]]) -> Iterator[tuple[str, str | None
     raise ConnectionError("the language model's answer broke off")
 
 
-_TRANSPORT_FAULTS = (HfHubHTTPError, InferenceTimeoutError, httpx.HTTPError, OSError, json.JSONDecodeError, ValueError)
+_TRANSPORT_FAULTS = (HfHubHTTPError, InferenceTimeoutError, httpx2.HTTPError, OSError, json.JSONDecodeError, ValueError)
 
 
 def _in_words(fault: BaseException) -> str:
     """A fault of the connection in words for a person, without addresses or keys."""
     if isinstance(fault, HfHubHTTPError) and fault.response is not None:
         return f"the language model's server answered {fault.response.status_code}"
-    if isinstance(fault, httpx.ConnectError):
+    if isinstance(fault, httpx2.ConnectError):
         return "the language model's server could not be reached"
-    if isinstance(fault, httpx.TimeoutException | InferenceTimeoutError | TimeoutError):
+    if isinstance(fault, httpx2.TimeoutException | InferenceTimeoutError | TimeoutError):
         return "the language model took too long"
     return "the language model's answer broke off"
 

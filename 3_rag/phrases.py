@@ -89,16 +89,13 @@ class PhraseFinder:
         return word if word in self._context.distinct else str(self._stemmer.stemWord(word))
 
     def parts(self, sentence: Sequence[Token]) -> list[Part]:
-        """Lexicon hits, the longest first where they overlap, with body parts and sensations put together; in order."""
+        """Lexicon hits, none inside a longer one, with body parts and sensations put together; in order."""
         hits = {hit for depth in _Depth for hit in self._hits(sentence, depth)}
-        taken: set[int] = set()
         chosen: list[Part] = []
         for hit in sorted(hits, key=lambda p: (p.start - p.end, p.start, p.concept.id)):
-            spanned = range(hit.start, hit.end)
-            positions = {i for i in spanned if sentence[i].norm not in self._context.fillers} or set(spanned)
-            if not positions & taken or any((c.start, c.end) == (hit.start, hit.end) for c in chosen):
+            inside = [c for c in chosen if c.start <= hit.start and hit.end <= c.end]
+            if all((c.start, c.end) == (hit.start, hit.end) for c in inside):
                 chosen.append(hit)
-                taken |= positions
         return self._composed(sentence, sorted(chosen, key=lambda p: (p.start, p.end)))
 
     # --- phrases ---
@@ -116,7 +113,7 @@ class PhraseFinder:
 
     def _add(self, concept: Concept, norms: Sequence[str]) -> None:
         content = [norm for norm in norms if norm not in self._skipped[_Depth.CONTENT]]
-        if len(content) < 2 <= len(norms):
+        if not content or (len(content) < 2 <= len(norms)) or not set(content) - self._context.light:
             depths, words = [_Depth.AS_WRITTEN], list(norms)
         elif self._context.soft_fillers & set(content):
             depths, words = [_Depth.CONTENT], content

@@ -21,7 +21,7 @@ CANDIDATES = 12
 _POOL = 50  # passages that each half brings to the fusion
 _LONG = 60  # words: a longer message is condensed to the sentences that hold findings or questions
 _LEXICAL_WEIGHT = 0.5
-_CLINICAL = {"SYMPTOM", "CONDITION", "EVENT", "MEDICINE", "SUBSTANCE", "TEST", "PREGNANCY", "VITAL", "OTHER"}
+_CLINICAL = {"SYMPTOM", "CRISIS", "CONDITION", "EVENT", "MEDICINE", "SUBSTANCE", "TEST", "PREGNANCY", "VITAL", "OTHER"}
 # Below this cosine of a query to a passage or its title, nothing was found. Set on our own questions, see 4_evaluate.
 _FLOOR = {"all-MiniLM-L6-v2": 0.40, "BAAI/bge-small-en-v1.5": 0.62}
 

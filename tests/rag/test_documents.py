@@ -208,7 +208,7 @@ def test_markdown_without_any_heading_takes_its_file_name(tmp_path: Path) -> Non
         ("---\ntitle: {a: b}\n---\nText.", "title must be text"),
         ("---\nsynonyms: [[a]]\n---\nText.", "synonyms must be a list"),
         ("---\na: " + "[" * 50_000 + "\n---\nText.", "front matter"),
-        ("---\na: " + "[" * 200_000 + "\n---\nText.", "front matter"),
+        ("---\na: " + "[" * 200_000 + "\n---\nText.", "near its start"),
         ("---\ntitle: A\n---\n", "no text in it"),
     ],
 )
@@ -232,9 +232,11 @@ def test_only_addresses_of_web_pages_are_kept(tmp_path: Path, address: str) -> N
 
 
 def test_text_is_one_section(tmp_path: Path) -> None:
-    document = one(put(tmp_path, "back_pain.txt", "# Not a heading\n\n* Rest.\n• Move.\n-----\n-5 degrees\n"))
+    document = one(
+        put(tmp_path, "back_pain.txt", "# Not a heading\n\n* Rest.\n• Move<|eot_id|>on.\n-----\n-5 degrees\n")
+    )
     assert document.title == "back pain"
-    assert document.sections == (Section("", "# Not a heading\nRest.\nMove.\n-5 degrees"),)
+    assert document.sections == (Section("", "# Not a heading\nRest.\nMove on.\n-5 degrees"),)
 
 
 def test_special_tokens_and_unseen_characters_go_from_every_text(tmp_path: Path) -> None:
@@ -425,6 +427,15 @@ def test_xml_that_is_refused(tmp_path: Path, xml: str, reason: str) -> None:
     assert reason in refused(put(tmp_path, "a.xml", xml))
 
 
+def test_medquad_in_its_older_spelling(tmp_path: Path) -> None:
+    xml = """<doc docid="1" url="https://example.org/als"><doctitle-focus>ALS</doctitle-focus><qaPairs><pair pid="1">
+<question qid="1-1" qtype="outlook">what is the prognosis ?</question><answer>It varies.</answer></pair>
+</qaPairs></doc>"""
+    document = one(put(tmp_path, "a.xml", xml))
+    assert (document.source, document.url, document.synonyms) == ("a.xml#1-1", "https://example.org/als", ("ALS",))
+    assert document.sections == (Section("outlook", "It varies."),)
+
+
 def test_a_medquad_file_without_answers_is_passed_over_silently(tmp_path: Path) -> None:
     path = put(tmp_path, "a.xml", '<Document url="x"><Focus>A</Focus><QAPairs/></Document>')
     assert list(read_documents(path)) == []
@@ -499,23 +510,25 @@ def test_links_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
 def test_a_pipe_does_not_hang_and_odd_names_do_not_crash(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.md")
     put(tmp_path, os.fsdecode(b"caf\xe9.md"), "Text.")
-    put(tmp_path, 'a "b" <i> & c.md', "Text.")
+    put(tmp_path, 'a "b" <i>\n& c.md', "Text.")
     found, skipped = read(tmp_path)
     assert (list(found), list(skipped)) == (['a "b" <i> & c.md', "caf.md"], ["pipe.md"])
     json.dumps(list(found)).encode()
 
 
 def test_files_and_folders_that_may_not_be_opened_are_told(tmp_path: Path) -> None:
-    for name in ("closed.md", "shut/a.md"):
+    for name in ("closed.md", "shut/a.md", "listed/a.md"):
         put(tmp_path, name, "Text.")
     (tmp_path / "closed.md").chmod(0)
     (tmp_path / "shut").chmod(0)
+    (tmp_path / "listed").chmod(0o400)  # its names can be listed, its files not reached
     if os.access(tmp_path / "closed.md", os.R_OK):
         pytest.skip("this user may open every file (root): run the tests as another user")
     found, skipped = read(tmp_path)
-    (tmp_path / "shut").chmod(0o700)
+    for name in ("shut", "listed"):
+        (tmp_path / name).chmod(0o700)
     assert not found
-    assert set(skipped) == {"closed.md", "shut"}
+    assert set(skipped) == {"closed.md", "shut", "listed/a.md"}
 
 
 def test_a_reader_that_fails_in_any_way_costs_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,7 +554,12 @@ def zip_of(path: Path, members: dict[str, str | bytes]) -> Path:
 
 
 def test_a_zip_is_read_like_a_folder(tmp_path: Path) -> None:
-    members: dict[str, str | bytes] = {"./b/t.md": TOPIC, "a.xml": QUESTIONS, "__MACOSX/._a.xml": b"\0", "b/.x.md": "x"}
+    members: dict[str, str | bytes] = {
+        "./b/t.md": TOPIC,
+        "a.xml": QUESTIONS,
+        "__MACOSX/a.xml": QUESTIONS,
+        "b/.x.md": "x",
+    }
     found, skipped = read(zip_of(tmp_path / "pack.zip", members))
     assert (list(found), skipped) == (["b/t.md", "a.xml#7-1"], {})
     assert {d.collection for d in found.values()} == {"pack"}
@@ -602,7 +620,7 @@ def test_encrypted_linked_doubled_and_nested_members_are_refused(tmp_path: Path)
     assert "same name" in reasons["double.md"]
     assert "zip in a zip" in reasons["inner.zip"]
     assert "symbolic link" in reasons["link.md"]
-    assert "encrypted" in reasons["locked.md"]
+    assert "unpack it with its password" in reasons["locked.md"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"PK\x05\x06" + b"\0" * 10])
