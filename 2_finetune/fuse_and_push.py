@@ -136,7 +136,7 @@ def compare(logits: mx.array, tokens: Sequence[int], precision: float) -> tuple[
     Returns:
         How many tokens are not the likeliest but within rounding of it, and where the first is that is not, in words.
     """
-    behind = logits.max(axis=-1) - logits[mx.arange(len(tokens)), mx.array(tokens)]
+    behind = logits.max(axis=-1) - logits[mx.arange(len(tokens)), mx.array(list(tokens))]
     rounding = ROUNDING_STEPS * precision * mx.abs(logits).max(axis=-1)
     gaps, allowed = np.array(behind), np.array(rounding)
     wrong = np.flatnonzero(gaps > allowed)
@@ -158,7 +158,7 @@ def check_same(model: Any, answers: Sequence[Answer]) -> str:
         if where:
             raise Stop(
                 f'the fused model answers "{question}" otherwise from {where}; nothing was kept. '
-                "With a 4-bit base, try --dequantize; otherwise train again."
+                "With a 4-bit base, try --dequantize; otherwise report this line."
             )
         swapped += ties
     total = sum(len(answer.tokens) for answer in answers)

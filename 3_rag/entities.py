@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import spacy
@@ -21,7 +22,7 @@ from clinical_data import Level, load_context, load_lexicon
 from measurements import measurements
 from models import entity_model
 from phrases import Part, PhraseFinder, Token
-from plain_text import PlainText, plain
+from plain_text import PlainText, clean, plain
 
 if TYPE_CHECKING:
     from medspacy.context import ConTextModifier
@@ -140,7 +141,7 @@ class _Reader:
         plainly goes on.
         """
         runs: list[tuple[list[Token], str]] = [([], "")]
-        for token, following in zip(tokens, [*tokens[1:], Token("\n", 0, 0)], strict=True):
+        for token, following in pairwise([*tokens, Token("\n", 0, 0)]):
             run = runs[-1][0]
             if token.norm in _SENTENCE_ENDS or (token.norm == "\n" and following.norm in _BULLETS):
                 if run:
@@ -257,8 +258,7 @@ def _model_entities(text: str) -> Iterator[Entity]:
     model = entity_model()
     if model is None:
         return
-    # A lone surrogate becomes one replacement character, so that offsets hold.
-    for span in model(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")).ents:
+    for span in model(clean(text)).ents:
         yield Entity(text[span.start_char : span.end_char], span.label_, span.start_char, span.end_char)
 
 

@@ -9,11 +9,9 @@ import argparse
 import json
 import shutil
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -22,6 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from chunking import Chunk, cut, embedded
 from documents import Document, Format, Skipped, read_documents, read_hub
 from models import Embedder, Vectors, embedder, embedder_identity
 from search_index import (
@@ -38,23 +37,9 @@ from search_index import (
 from settings import ROOT, get_settings
 
 if TYPE_CHECKING:
-    from scispacy.abbreviation import AbbreviationDetector
-    from spacy.language import Language
+    pass
 
 DEFAULT_DOCS = ROOT / "1_data" / "medical_docs"
-_SLAB = 512  # passages embedded between two steps of the progress bar
-_SPARE_TOKENS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One passage to be: `text` is shown, `search_text` (title, section, text, abbreviations spelled out) is embedded and searched."""
-
-    id: str
-    document: Document
-    section: str
-    text: str
-    search_text: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -164,7 +149,7 @@ def _build(index_dir: Path, documents: list[Document], *, rebuild: bool) -> int:
         return 0
     model = embedder()
     old = SearchIndex(serving, model) if serving else None
-    chunks = list(_chunks(documents, model))
+    chunks = list(cut(documents, model))
     build = _fresh_folder(index_dir, wanted.build)
     vectors = _vectors(chunks, model, old, wanted)
     _write(build, chunks, vectors, _title_vectors(chunks, model), replace(wanted, passages=len(chunks)))
@@ -197,68 +182,6 @@ def _fresh_folder(index_dir: Path, build: str) -> Path:
     return folder
 
 
-# --- chunks ---
-
-
-def _chunks(documents: Sequence[Document], model: Embedder) -> Iterator[Chunk]:
-    """Passages: one a section, cut between sentences where it is longer than the embedder reads."""
-    for document in tqdm(documents, desc="Cutting", unit="doc", disable=None, leave=False):
-        long_forms = _abbreviations("\n".join(s.text for s in document.sections))
-        number = 0
-        for section in document.sections:
-            head = ". ".join(part for part in (document.title, section.name) if part)
-            room = model.max_tokens - model.count_tokens([head])[0] - _SPARE_TOKENS
-            for text in _pieces(section.text, max(room, 32), model):
-                spelled = [long for short, long in long_forms.items() if short in text and long not in text]
-                search_text = f"{head}. {text}" + (f" ({'; '.join(spelled)})" if spelled else "")
-                yield Chunk(
-                    f"{document.collection}/{document.source}:{number}", document, section.name, text, search_text
-                )
-                number += 1
-
-
-def _pieces(text: str, room: int, model: Embedder) -> Iterator[str]:
-    """Whole lines or sentences, gathered up to `room` tokens; a single sentence over it stands alone and is cut by the embedder."""
-    if not text.strip():
-        return
-    parts = [s.text for line in text.splitlines() if line.strip() for s in _sentencizer()(line.strip()).sents]
-    gathered: list[str] = []
-    used = 0
-    for part, size in zip(parts, model.count_tokens(parts), strict=True):
-        if gathered and used + size > room:
-            yield "\n".join(gathered)
-            gathered, used = [], 0
-        gathered.append(part)
-        used += size
-    yield "\n".join(gathered)
-
-
-@cache
-def _sentencizer() -> "Language":
-    import spacy
-
-    nlp = spacy.blank("en")
-    nlp.max_length = 50_000_000
-    nlp.add_pipe("sentencizer")
-    return nlp
-
-
-@cache
-def _abbreviation_detector() -> "AbbreviationDetector":
-    from scispacy.abbreviation import AbbreviationDetector
-
-    return AbbreviationDetector(_sentencizer())
-
-
-def _abbreviations(text: str) -> dict[str, str]:
-    """Short forms that a document defines, as in "deep vein thrombosis (DVT)": short to long."""
-    detector, doc = _abbreviation_detector(), _sentencizer()(text)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"\[W036\]")  # a text without brackets gives the detector nothing to match
-        doc = detector(doc)
-    return {short.text: short._.long_form.text for short in doc._.abbreviations}
-
-
 # --- vectors and files ---
 
 
@@ -270,13 +193,8 @@ def _vectors(chunks: Sequence[Chunk], model: Embedder, old: SearchIndex | None, 
     vectors = np.empty((len(chunks), model.dimension), dtype=np.float32)
     if old and known:
         vectors[known] = old.vectors([chunks[i].id for i in known])
-    # Longest first, so that a batch holds texts of one length and little is padded.
-    new.sort(key=lambda i: -len(chunks[i].search_text))
-    with tqdm(total=len(new), desc="Embedding", unit="passage", disable=None) as bar:
-        for start in range(0, len(new), _SLAB):
-            slab = new[start : start + _SLAB]
-            vectors[slab] = model.documents([chunks[i].search_text for i in slab])
-            bar.update(len(slab))
+    if new:
+        vectors[new] = embedded([chunks[i].search_text for i in new], model)
     return vectors
 
 

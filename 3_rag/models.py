@@ -169,7 +169,7 @@ def _quietly() -> Iterator[None]:
     """Without transformers' own progress bar, which says nothing to a person."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     yield
 
 

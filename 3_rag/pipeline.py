@@ -25,6 +25,7 @@ from clinical_data import Level
 from entities import NEW_CONVERSATION, Conversation, Entity, Status, Subject, extract
 from generate import Answer, answer
 from models import Choice, ModelError
+from plain_text import clean
 from rerank import rerank
 from retrieve import CANDIDATES, Passage, build_query, search
 from search_index import IndexProblem
@@ -78,7 +79,7 @@ def turn(
         return
 
     with clock("retrieve"):
-        query = build_query(text, entities, conversation)
+        query = build_query(clean(text), entities, conversation)
         candidates, problem = _found(lambda: search(query, max(CANDIDATES, top_k)))
     with clock("rerank"):
         passages = tuple(rerank(query, candidates, top_k))
@@ -88,7 +89,7 @@ def turn(
         return
 
     with clock("generate"):
-        for said in answer(text, passages, triage, conversation):
+        for said in answer(clean(text), passages, triage, conversation):
             if isinstance(said, str):
                 yield said
             else:
@@ -184,22 +185,20 @@ def start_record(item: Turn) -> db.TurnStart:
     """What is stored before any model speaks."""
     triage = item.triage
     return db.TurnStart(
-        text=storable(item.text),
+        text=clean(item.text),
         level=triage.level,
         emergency=triage.emergency,
         kind=triage.kind,
         notice=triage.notice,
         reasons=tuple(
             db.ReasonRecord(
-                r.rule, r.level, r.kind, r.why, r.do, tuple(map(storable, r.evidence)), r.source.name, r.source.url
+                r.rule, r.level, r.kind, r.why, r.do, tuple(map(clean, r.evidence)), r.source.name, r.source.url
             )
             for r in triage.reasons
         ),
         follow_up=tuple(db.QuestionRecord(q.id, q.text) for q in triage.follow_up),
         entities=tuple(
-            db.EntityRecord(
-                storable(e.text), e.label, e.start, e.end, e.status, e.subject, e.concept, e.value, e.sentence
-            )
+            db.EntityRecord(clean(e.text), e.label, e.start, e.end, e.status, e.subject, e.concept, e.value, e.sentence)
             for e in item.entities
         ),
         models=_model_records(item),
@@ -211,7 +210,7 @@ def end_record(item: Turn, said: Sequence[str]) -> db.TurnEnd:
     """What is stored at the end; a turn that was stopped keeps what had been said."""
     final = item.answer or Answer("\n".join(said), (), "interrupted")
     return db.TurnEnd(
-        answer=storable(final.text),
+        answer=clean(final.text),
         finish=final.finish,
         citations=tuple(db.CitationRecord(c.n, c.title, c.url, c.passage) for c in final.citations),
         passages=tuple(
@@ -225,11 +224,6 @@ def end_record(item: Turn, said: Sequence[str]) -> db.TurnEnd:
 
 def _model_records(item: Turn) -> tuple[db.ModelRecord, ...]:
     return tuple(db.ModelRecord(c.part, c.using, c.reason, c.degraded) for c in item.models)
-
-
-def storable(text: str) -> str:
-    """Text that any database takes: a lone surrogate or a NUL, each one character, becomes a replacement character, so offsets hold."""
-    return text.replace("\0", "\ufffd").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def conversation_of(turns: Sequence[db.TurnRecord]) -> Conversation:

@@ -21,6 +21,11 @@ class PlainText:
         return self.offsets[start], self.offsets[end - 1] + 1
 
 
+def clean(text: str) -> str:
+    """Text that models and databases take: a lone surrogate or a NUL becomes a replacement character, one for one, so offsets hold."""
+    return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+
+
 def plain(text: str) -> PlainText:
     """Lower-case, without accents, invisible characters, look-alikes and decorations; line breaks are kept.
 

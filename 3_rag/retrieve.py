@@ -23,6 +23,7 @@ _LONG = 60  # words: a longer message is condensed to the sentences that hold fi
 _LEXICAL_WEIGHT = 0.5
 _CLINICAL = {"SYMPTOM", "CRISIS", "CONDITION", "EVENT", "MEDICINE", "SUBSTANCE", "TEST", "PREGNANCY", "VITAL", "OTHER"}
 # Below this cosine of a query to a passage or its title, nothing was found. Set on our own questions, see 4_evaluate.
+_UNKNOWN_WORDS = 0.2  # how much the floor rises for a question whose words the index has never seen
 _FLOOR = {"all-MiniLM-L6-v2": 0.40, "BAAI/bge-small-en-v1.5": 0.62}
 
 
@@ -96,7 +97,8 @@ def search(query: Query, k: int = CANDIDATES, collections: Sequence[str] | None 
     cosine = np.array([dense[i] if i in dense else float(index.vectors([i])[0] @ vector) for i in ids])
     fused = _z(cosine) + _z(titles) + _LEXICAL_WEIGHT * _z(np.array([lexical.get(i, 0.0) for i in ids]))
     relevance = np.maximum(cosine, titles)
-    order = [n for n in np.argsort(-fused, kind="stable") if relevance[n] >= floor(model)]
+    least = floor(model) + _UNKNOWN_WORDS * index.unknown_share(query.words)
+    order = [n for n in np.argsort(-fused, kind="stable") if relevance[n] >= least]
     return [_passage(ids[n], found[ids[n]], float(relevance[n])) for n in order[:k]]
 
 

@@ -135,6 +135,10 @@ class SearchIndex:
         known = [w for w in dict.fromkeys(words) if w in self._bm25.vocab_dict]
         return sorted(known, key=self._spread)[:limit]
 
+    def unknown_share(self, words: Sequence[str]) -> float:
+        """The share of these stemmed words that stand nowhere in the index, 0 to 1: "Wilson disease" may well not be in it."""
+        return sum(w not in self._bm25.vocab_dict for w in words) / max(len(words), 1)
+
     def _spread(self, word: str) -> int:
         """How many passages hold a word."""
         column = self._bm25.vocab_dict[word]

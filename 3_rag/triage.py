@@ -37,7 +37,8 @@ _QUESTION = re.compile(
     re.I | re.M,
 )
 _BODILY = re.compile(
-    r"\b(?:i(?:'m| am|'ve| have)?(?: been)? (?:feel|feeling|got|having|suffer\w*|get|getting|experienc\w+|sick|ill|unwell|dizzy|hurt\w*)|i have (?:a|an|this|some|had)|my \w+ (?:hurts?|aches?|is (?:sore|swollen|weird|funny|wrong|bleeding|numb|itchy)|feels?))\b",
+    r"\b(?:i(?:'m| am|'ve| have)?(?: been)? (?:feel|feeling|got|having|suffer\w*|get|getting|experienc\w+|sick|ill|unwell|dizzy|hurt\w*)|i have (?:a|an|this|some|had)|"
+    r"my (?:\w+ ){1,4}(?:hurts?|aches?|feels?|stings?|itches|bleeds?|throbs?)|my (?:\w+ ){1,3}(?:is|are|has gone|went) (?:sore|swollen|numb|bleeding|itchy|painful|red|hot|stiff|tingling|blue|purple))\b",
     re.I,
 )
 _CLINICAL = ("SYMPTOM", "CRISIS", "CONDITION", "EVENT", "VITAL", "SUBSTANCE")

@@ -12,7 +12,7 @@ IMPORT_NAMES = {
     "huggingface_hub": "huggingface_hub", "medspacy": "medspacy.context", "numpy": "numpy", "pyarrow": "pyarrow.parquet", "pydantic": "pydantic", "pydantic-settings": "pydantic_settings",
     "PyStemmer": "Stemmer", "python-dotenv": "dotenv", "pyyaml": "yaml", "scispacy": "scispacy.abbreviation", "sentence-transformers": "sentence_transformers", "spacy": "spacy",
     "symspellpy": "symspellpy", "torch": "torch", "tqdm": "tqdm", "transformers": "transformers", "sqlalchemy": "sqlalchemy", "streamlit": "streamlit", "filelock": "filelock", "httpx2": "httpx2",
-    "datasketch": "datasketch", "loguru": "loguru", "pdfplumber": "pdfplumber", "beautifulsoup4": "bs4", "defusedxml": "defusedxml",
+    "datasketch": "datasketch", "loguru": "loguru", "pdfplumber": "pdfplumber", "beautifulsoup4": "bs4", "defusedxml": "defusedxml.ElementTree", "markdown-it-py": "markdown_it",
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import spacy
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from sentence_transformers.models import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from spacy.training import Example
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel

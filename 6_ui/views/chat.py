@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from clinical_data import load_places
 from loading import STEPS, backend
 
 BADGES = {
@@ -32,6 +33,7 @@ EXAMPLES = (
     "My chest feels tight and my left arm is numb",
     "What are the signs of a stroke?",
 )
+MOST_REASONS = 4
 STATUS_WORDS = {
     "present": "",
     "absent": "not there",
@@ -39,7 +41,7 @@ STATUS_WORDS = {
     "hypothetical": "asked about",
     "uncertain": "not sure",
 }
-CALL = "Call your local emergency number now (112 or 911 in many countries, 999 in the United Kingdom)."
+ELSEWHERE = "another country"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^&@=])")
 _CITATION = re.compile(r"\s*\[(\d+)\]\s*$")
 
@@ -55,6 +57,34 @@ def sentence(text: str) -> str:
     return escaped(text[: number.start()] if number else text) + (f" :blue-background[{number[1]}]" if number else "")
 
 
+# --- numbers to call ---
+
+
+def country() -> str | None:
+    """The country chosen in the sidebar, by default that of the browser's language; None for one that is not listed."""
+    code = st.session_state.get("country", (st.context.locale or "").rsplit("-", 1)[-1])
+    return code if code in load_places() else None
+
+
+def call_now() -> str:
+    """The sentence that sends someone to the ambulance service of their country."""
+    code = country()
+    return f"Call {load_places()[code].emergency} now." if code else "Call your local emergency number now."
+
+
+def lines_to_call(kinds: set[str]) -> list[str]:
+    """The crisis or poison line of the country, where one is known and a reason of that kind fired."""
+    place = load_places().get(country() or "")
+    lines = []
+    if place and place.crisis and "crisis" in kinds:
+        lines.append(f"**{escaped(place.crisis_name or 'Crisis line')}: {escaped(place.crisis)}**")
+    elif "crisis" in kinds:
+        lines.append("**You can also call a crisis line in your country: findahelpline.com lists them.**")
+    if place and place.poison and "poison" in kinds:
+        lines.append(f"**Poison centre: {escaped(place.poison)}**")
+    return lines
+
+
 # --- one turn ---
 
 
@@ -66,18 +96,16 @@ def draw_triage(start: Any) -> None:
     title, box, icon = BADGES[start.level]
     if start.kind == "other_language":
         title = f"{start.level}: I only understand English"
-    lines = [f"**{title}**"]
-    lines += [
-        f"- {escaped(r.why)} "
-        + (f"You wrote: “{escaped(', '.join(r.evidence))}”. " if r.evidence else "")
-        + f"([{escaped(r.source)}]({r.url}))"
-        for r in start.reasons
-    ]
-    if start.emergency or start.kind == "other_language":
-        lines.insert(1, f"**{CALL}**")
-    if start.notice:
-        lines.insert(1, escaped(start.notice))
-    box("\n\n".join(lines[:2]) + "\n" + "\n".join(lines[2:]) if len(lines) > 2 else "\n\n".join(lines), icon=icon)
+    calls = [f"**{call_now()}**"] if start.emergency or start.kind == "other_language" else []
+    calls += lines_to_call({r.kind for r in start.reasons})
+    notice = [escaped(start.notice)] if start.notice else []
+    box("\n\n".join([f"**{title}**", *calls, *notice, "\n".join(map(reason, start.reasons[:MOST_REASONS]))]), icon=icon)
+
+
+def reason(r: Any) -> str:
+    """One rule that fired as a line: why, the person's words, the source."""
+    words = f"You wrote: “{escaped(', '.join(r.evidence))}”. " if r.evidence else ""
+    return f"- {escaped(r.why)} {words}([{escaped(r.source)}]({r.url}))"
 
 
 def draw_end(turn: Any) -> None:
@@ -149,7 +177,7 @@ def new_turn(message: str) -> None:
         pipeline = backend().pipeline
         if pipeline is None:
             st.error(
-                f"The app could not start. If this may be an emergency: {CALL} For the person who runs this app: {backend().problem}"
+                f"The app could not start. If this may be an emergency: {call_now()} For the person who runs this app: {backend().problem}"
             )
             return
         box, lines = st.container(), st.container()
@@ -248,6 +276,15 @@ with st.sidebar:
         st.session_state.clear()
         st.query_params.clear()
         st.rerun()
+    places = load_places()
+    options = [*sorted(places, key=lambda code: places[code].name), ELSEWHERE]
+    st.selectbox(
+        "Emergency numbers for",
+        options,
+        index=options.index(country() or ELSEWHERE),
+        format_func=lambda code: places[code].name if code in places else code,
+        key="country",
+    )
     st.caption("This conversation is kept on this computer. To find it again, keep the address of this page.")
     if backend().problem:
         st.warning(backend().problem)
@@ -281,7 +318,7 @@ if "pending" in st.session_state:
     except Exception:  # a failure shows a sentence; the terminal has the rest
         logging.getLogger("mediassist").exception("a turn failed")
         st.error(
-            f"Something went wrong while answering. Any urgency shown above still stands. If this may be an emergency: {CALL}"
+            f"Something went wrong while answering. Any urgency shown above still stands. If this may be an emergency: {call_now()}"
         )
         st.session_state.pop("pending", None)
     else:

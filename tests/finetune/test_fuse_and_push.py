@@ -73,7 +73,7 @@ def test_a_token_may_fall_behind_only_by_rounding() -> None:
     logits = mx.array([[10.0, 8.0, 0.0], [1.0, 9.9, 10.0]])  # the likeliest tokens: 0, then 2, with 1 close behind
     assert compare(logits, [0, 2], precision=1e-7) == (0, None)
     assert compare(logits, [0, 1], precision=2**-8) == (1, None)
-    swapped, where = compare(logits, [0, 1], precision=1e-7)
+    _, where = compare(logits, [0, 1], precision=1e-7)
     assert where is not None
     assert where.startswith("token 2 on (0.10 apart")
     assert compare(logits, [1, 2], precision=2**-8)[1] is not None

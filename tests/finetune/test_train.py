@@ -121,6 +121,18 @@ def test_non_finite_loss_stops_the_run_and_keeps_good_weights(
     assert [entry["iteration"] for entry in read_metrics(adapter)] == [0, 1, 2, 3]
 
 
+def test_non_finite_weights_are_not_saved_even_where_the_loss_is_finite(run: Run, tmp_path: Path) -> None:
+    model: Any = load(str(run.model))[0]
+    config = train.read_config(train.CONFIG, {"num_layers": -1, "adapter_path": str(tmp_path), "model": str(run.model)})
+    train.add_adapter(model, config)
+    recorder = train.Recorder(model, config)
+    recorder.on_train_loss_report({"iteration": config.save_every, "train_loss": 1.0})
+    model.layers[0].self_attn.q_proj.lora_b[0, 0] = float("inf")
+    with pytest.raises(train.NotFinite, match="weight"):
+        recorder.on_train_loss_report({"iteration": 2 * config.save_every, "train_loss": 1.0})
+    assert finite(tmp_path / "last")
+
+
 def test_interrupt_saves_the_weights_so_far(run: Run, tmp_path: Path) -> None:
     adapter = tmp_path / "adapters"
 

@@ -52,6 +52,12 @@ def hub(broken: str = "") -> Iterator[str]:
                 body = FILES[name]
             elif self.path.endswith(".tar.gz"):
                 body = archive()
+            elif "/tree/" in self.path:
+                entries = [
+                    {"type": "file", "path": f, "size": len(b), "oid": hashlib.sha1(b).hexdigest()}
+                    for f, b in FILES.items()
+                ]
+                body = json.dumps(entries).encode()
             elif self.path.startswith("/api/models/"):
                 body = json.dumps(
                     {

@@ -155,13 +155,14 @@ def test_a_missing_index_leaves_the_triage_and_says_what_to_type(
 
 @pytest.mark.parametrize("args", [["--docs", "/nowhere/at/all"], ["--docs", "{empty}"]])
 def test_nothing_to_index_is_one_line(tmp_path: Path, args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert index.main([a.format(empty=tmp_path) for a in args] + ["--index", str(tmp_path / "i")]) == 2
+    (tmp_path / "empty").mkdir()
+    assert index.main([a.format(empty=tmp_path / "empty") for a in args] + ["--index", str(tmp_path / "i")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-def start(docs: Path, folder: Path) -> subprocess.Popen[str]:
+def start(docs: Path, folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(ROOT / "3_rag" / "index.py"), "--docs", str(docs), "--index", str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
 
 
 def killed_leaves_the_old_index(tmp_path: Path, delays: list[float]) -> None:
