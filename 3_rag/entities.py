@@ -6,8 +6,8 @@ present from absent, past, imagined and family history; scispaCy's en_core_sci_s
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +34,7 @@ Status = Literal["present", "absent", "past", "hypothetical", "uncertain"]
 Subject = Literal["writer", "other", "family", "animal"]
 
 _SENTENCE_ENDS = {".", "!", "?"}
+LOWEST_RAISED = 37.5  # Celsius; below it a temperature is not raised
 _BULLETS = {"-", "*", "\u2022", "\u2013", "\n"}
 _WINDOW, _OVERLAP = (
     60,
@@ -132,7 +133,7 @@ class _Reader:
         for entity in _model_entities(text):
             if not any(e.start < entity.end and entity.start < e.end for e in found.values()):
                 found[entity.start, entity.end, None] = entity
-        return sorted(found.values(), key=lambda e: (e.start, e.end))
+        return sorted((_without_fever(e, found.values()) for e in found.values()), key=lambda e: (e.start, e.end))
 
     def _sentences(self, tokens: list[Token]) -> list[_Sentence]:
         """The sentences of a message; a long one comes as overlapping windows.
@@ -251,6 +252,15 @@ def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Ent
         start, end = source.span(m.start, m.end)
         number = next((n for n, s in enumerate(sentences) if s.tokens[-1].end > m.start), 0)
         yield Entity(source.original[start:end], m.label, start, end, concept=m.concept, value=m.value, sentence=number)
+
+
+def _without_fever(entity: Entity, all_of_them: Collection[Entity]) -> Entity:
+    """The word in "temp of 36.6" names a measurement; where that is normal, there is no fever."""
+    normal = any(
+        e.concept == "temperature" and e.start <= entity.start < e.end and (e.value or 0) < LOWEST_RAISED
+        for e in all_of_them
+    )
+    return replace(entity, status="absent") if entity.concept == "fever" and normal else entity
 
 
 def _model_entities(text: str) -> Iterator[Entity]:

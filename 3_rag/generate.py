@@ -146,7 +146,7 @@ def _extractive(question: str, passages: Sequence[Passage], triage: Triage) -> I
         said.append(
             "I cannot give a dose. A pharmacist or doctor can, and will want to know age, weight and other medicines."
         )
-    said += [cite.reason(reason.do, reason.source.name, reason.source.url) for reason in _one_a_step(triage)]
+    said += [cite.reason(reason.do, reason.source.name, reason.source.url) for reason in _steps(triage)]
     said += [
         cite.passage(line.text, line.passage)
         for line in _chosen(question, passages, triage, sum(len(s.split()) for s in said))
@@ -157,9 +157,15 @@ def _extractive(question: str, passages: Sequence[Passage], triage: Triage) -> I
     yield Answer("\n".join(said), cite.listed(), "complete" if passages else "abstained")
 
 
-def _one_a_step(triage: Triage) -> list[Reason]:
-    steps = {r.do: r for r in triage.reasons if r.level == triage.level}
-    return list(steps.values())[:2]
+def _steps(triage: Triage) -> list[Reason]:
+    """What to do now: one step where it is an emergency, else up to two that say different things."""
+    steps: list[Reason] = []
+    for reason in triage.reasons:
+        words = set(reason.do.lower().split())
+        repeats = any(len(words & set(s.do.lower().split())) > len(words) / 2 for s in steps)
+        if reason.level == triage.level and not repeats:
+            steps.append(reason)
+    return steps[: 1 if triage.emergency else 2]
 
 
 def _chosen(question: str, passages: Sequence[Passage], triage: Triage, used: int) -> list[_Line]:
@@ -275,7 +281,7 @@ def _generated(
             place = check.support(sentence)
             if place:
                 if not said:
-                    said = [cite.reason(r.do, r.source.name, r.source.url) for r in _one_a_step(triage)]
+                    said = [cite.reason(r.do, r.source.name, r.source.url) for r in _steps(triage)]
                     yield from said
                 said.append(cite.passage(_clean(sentence), place))
                 yield said[-1]

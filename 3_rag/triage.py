@@ -16,9 +16,11 @@ from clinical_data import (
     Alternative,
     ForeignLanguage,
     Level,
+    Limit,
     Rule,
     Source,
     Term,
+    load_context,
     load_languages,
     load_lexicon,
     load_rules,
@@ -36,12 +38,29 @@ _QUESTION = re.compile(
     r"^\W*(?:what|how|why|when|which|who|where|can|could|is|are|does|do|did|should|will|would|tell me|explain|any|am i|have you|i(?:'d| would) like to know|i(?:'m| am) (?:studying|wondering|curious)|define|difference|meaning)\b|\?\s*$",
     re.I | re.M,
 )
+_ASKS = frozenset(
+    {
+        "write",
+        "tell",
+        "make",
+        "give",
+        "explain",
+        "translate",
+        "summarise",
+        "summarize",
+        "recommend",
+        "suggest",
+        "help",
+        "please",
+    }
+)
 _BODILY = re.compile(
     r"\b(?:i(?:'m| am|'ve| have)?(?: been)? (?:feel|feeling|got|having|suffer\w*|get|getting|experienc\w+|sick|ill|unwell|dizzy|hurt\w*)|i have (?:a|an|this|some|had)|"
     r"my (?:\w+ ){1,4}(?:hurts?|aches?|feels?|stings?|itches|bleeds?|throbs?)|my (?:\w+ ){1,3}(?:is|are|has gone|went) (?:sore|swollen|numb|bleeding|itchy|painful|red|hot|stiff|tingling|blue|purple))\b",
     re.I,
 )
-_CLINICAL = ("SYMPTOM", "CRISIS", "CONDITION", "EVENT", "VITAL", "SUBSTANCE")
+FEVER = 38.0  # Celsius; NHS, High temperature (fever) in adults: https://www.nhs.uk/conditions/fever-in-adults/
+_CLINICAL = ("SYMPTOM", "CRISIS", "CONDITION", "EVENT", "SUBSTANCE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +119,10 @@ class _Findings:
         sentence = min(shared)
         return [next(e for where, e in hit if where == sentence) for hit in hits]
 
+    def measured(self, limit: Limit) -> list[Entity]:
+        """The measurements that cross a limit."""
+        return [e for _, e in self.of.get(limit.concept, ()) if e.value is not None and limit.met(e.value)]
+
     def first(self, term: Term) -> list[Entity]:
         """The entities of the first alternative that is met, or nothing."""
         return next((hit for alternative in term if (hit := self.meeting(alternative))), [])
@@ -152,6 +175,8 @@ def _findings(messages: Iterable[Sequence[Entity]], facts: Sequence[Entity]) -> 
     def count(where: tuple[int, int], entity: Entity) -> None:
         for concept in lexicon.lineage(entity.concept or ""):
             of[concept].append((where, entity))
+        if entity.concept == "temperature" and (entity.value or 0) >= FEVER:
+            of["fever"].append((where, entity))
 
     for number, entities in enumerate(messages):
         resolved = {e.sentence for e in entities if e.concept == "resolved"}
@@ -169,11 +194,6 @@ def _findings(messages: Iterable[Sequence[Entity]], facts: Sequence[Entity]) -> 
 def _match(rule: Rule, findings: _Findings) -> _Match | None:
     """How far a rule is met. What it must have (`limits`, `all`) is there and what holds it back is not; `any` may still be asked for."""
     evidence: list[Entity] = []
-    for limit in rule.limits:
-        met = [e for _, e in findings.of.get(limit.concept, ()) if e.value is not None and limit.met(e.value)]
-        if not met:
-            return None
-        evidence += met
     for term in rule.all_of:
         hit = findings.first(term)
         if not hit:
@@ -181,6 +201,15 @@ def _match(rule: Rule, findings: _Findings) -> _Match | None:
         evidence += hit
     if findings.first(rule.unless):
         return None
+    for limit in rule.limits:
+        met = findings.measured(limit)
+        if (
+            limit.concept == "duration"
+        ):  # how long it has been counts where it is said of the finding, not of something else
+            met = [m for m in met if not evidence or any(abs(m.sentence - e.sentence) <= 1 for e in evidence)]
+        if not met:
+            return None
+        evidence += met
     supporting = [e for alternative in rule.any_of for e in findings.meeting(alternative)]
     complete = not rule.any_of or len({e.concept for e in supporting}) >= rule.count
     if not evidence and not complete:
@@ -227,9 +256,16 @@ def _kind(
         return "symptom"
     if any(e.concept and e.label not in ("SEVERITY", "ONSET", "COURSE", "DURATION", "AGE", "SEX") for e in entities):
         return "information"
-    if _BODILY.search(text):
+    if _BODILY.search(text) or _tells_of_someone(text):
         return "symptom"
     return "information" if conversation.messages and _QUESTION.search(text) else "out_of_scope"
+
+
+def _tells_of_someone(text: str) -> bool:
+    """A tale of some length about a person, in which nothing was recognised: not known to be harmless."""
+    words = re.findall(r"[a-z']+", text.lower())
+    about = {"i", "i'm", "i've", "my", "he", "she", "he's", "she's", "his", "her", "they"} | load_context().people
+    return len(words) >= 8 and bool(about & set(words)) and words[0] not in _ASKS and not text.rstrip().endswith("?")
 
 
 def _present(entities: Sequence[Entity]) -> list[Entity]:

@@ -33,7 +33,7 @@ EXAMPLES = (
     "My chest feels tight and my left arm is numb",
     "What are the signs of a stroke?",
 )
-MOST_REASONS = 4
+MOST_REASONS = 3
 STATUS_WORDS = {
     "present": "",
     "absent": "not there",
@@ -99,7 +99,17 @@ def draw_triage(start: Any) -> None:
     calls = [f"**{call_now()}**"] if start.emergency or start.kind == "other_language" else []
     calls += lines_to_call({r.kind for r in start.reasons})
     notice = [escaped(start.notice)] if start.notice else []
-    box("\n\n".join([f"**{title}**", *calls, *notice, "\n".join(map(reason, start.reasons[:MOST_REASONS]))]), icon=icon)
+    box("\n\n".join([f"**{title}**", *calls, *notice, "\n".join(map(reason, telling(start.reasons)))]), icon=icon)
+
+
+def telling(reasons: tuple[Any, ...]) -> list[Any]:
+    """The reasons that add something: those of the highest level first, and none whose words another has quoted already."""
+    shown: list[Any] = []
+    for r in reasons:
+        quoted = {words for s in shown for words in s.evidence}
+        if not shown or not set(r.evidence) <= quoted:
+            shown.append(r)
+    return shown[:MOST_REASONS]
 
 
 def reason(r: Any) -> str:

@@ -58,7 +58,7 @@ def running() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(running: Browser) -> Iterator[Page]:
-    context = running.new_context(viewport={"width": 1280, "height": 900})
+    context = running.new_context(viewport={"width": 1280, "height": 1100})
     faults: list[str] = []
     opened = context.new_page()
     opened.on("pageerror", lambda error: faults.append(str(error)))
@@ -94,7 +94,7 @@ def test_urgency_answer_citation_and_sidebar(page: Page, address: str) -> None:
     expect(page.get_by_text(re.compile("^LOW"))).to_be_visible()
     page.screenshot(path=ARTIFACTS / "mild.png", full_page=True)
     last = page.get_by_role("button", name=re.compile(r"^\d+ · ")).last
-    title = last.inner_text().split("·", 1)[1].strip()
+    title = last.inner_text().splitlines()[0].split("·", 1)[1].strip()
     last.click()
     opened = page.get_by_test_id("stPopoverBody")
     expect(opened).to_be_visible()
@@ -102,7 +102,7 @@ def test_urgency_answer_citation_and_sidebar(page: Page, address: str) -> None:
     expect(opened.get_by_role("link", name="Open the public source")).to_have_attribute("href", re.compile("^https://"))
     page.keyboard.press("Escape")
     sidebar = page.get_by_test_id("stSidebar")
-    expect(sidebar.get_by_text("New concern")).to_be_visible()
+    expect(sidebar.get_by_role("button", name="New concern")).to_be_visible()
     sidebar.get_by_text("Models in use").click()
     expect(sidebar.get_by_text("all-MiniLM-L6-v2", exact=False).first).to_be_visible()
     assert "session=" in page.url
