@@ -332,6 +332,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FileNotFoundError:
         print(f"There is no file {args.batch}. Name a JSONL file, or - for standard input.", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130

@@ -9,6 +9,7 @@ INDEX_DIR/builds/ID/           one whole build, never changed once it serves:
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -133,11 +134,12 @@ class SearchIndex:
     def telling(self, words: Sequence[str], limit: int = 12) -> list[str]:
         """The rarest of these stemmed words in the index, rarest first: what a long message is about."""
         known = [w for w in dict.fromkeys(words) if w in self._bm25.vocab_dict]
-        return sorted(known, key=self._spread)[:limit]
+        return sorted(known, key=self.rarity, reverse=True)[:limit]
 
-    def unknown_share(self, words: Sequence[str]) -> float:
-        """The share of these stemmed words that stand nowhere in the index, 0 to 1: "Wilson disease" may well not be in it."""
-        return sum(w not in self._bm25.vocab_dict for w in words) / max(len(words), 1)
+    def rarity(self, word: str) -> float:
+        """How much a stemmed word tells (idf); a word that stands nowhere in the index tells the most."""
+        spread = self._spread(word) if word in self._bm25.vocab_dict else 0
+        return math.log((len(self) + 1) / (spread + 1)) + 0.1
 
     def _spread(self, word: str) -> int:
         """How many passages hold a word."""
