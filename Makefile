@@ -26,11 +26,11 @@ $(VENV)/.installed: requirements.txt constraints.txt pyproject.toml
 	@"$(PYTHON)" 7_deploy/preflight.py --python --disk .
 	@"$(PYTHON)" -m venv $(VENV)
 	@echo "Installing (about 2.5 GB, a few minutes the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 setup-dev: $(VENV)/.installed-dev ## also what tests need, a browser included

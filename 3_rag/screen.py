@@ -10,7 +10,7 @@ from typing import Literal
 Request = Literal["lethal", "dose"]
 Fault = Literal["dose", "diagnosis", "reassurance"]
 
-_NUMBER = r"(?:\d+(?:[.,/]\d+)?|one|two|three|four|half|a)"
+_NUMBER = r"(?:\d+(?:[.,/]\d+)?|one|two|three|four|half)"
 _FAULTS: tuple[tuple[Fault, re.Pattern[str]], ...] = (
     # An amount of a medicine. Laboratory values ("120 mg/dL", "5 mmol/l") are amounts in a volume of blood, not doses.
     (
@@ -53,7 +53,8 @@ _FAULTS: tuple[tuple[Fault, re.Pattern[str]], ...] = (
 )
 # "If you have ...", "whether you have ..." describe a condition; they do not diagnose one.
 _CONDITIONAL = re.compile(
-    r"\b(?:if|when|whether|unless|in case|may|might|could|people who|anyone who|do|does|did|that|until|because)\b", re.I
+    r"\b(?:if|when|whether|unless|in case|may|might|could|people who|anyone who|do|does|did|until|because|while|once|after|before|since|recommend|suggest|advise|should|time)\b",
+    re.I,
 )
 
 
