@@ -34,7 +34,7 @@ Status = Literal["present", "absent", "past", "hypothetical", "uncertain"]
 Subject = Literal["writer", "other", "family", "animal"]
 
 _SENTENCE_ENDS = {".", "!", "?"}
-LOWEST_RAISED = 37.5  # Celsius; below it a temperature is not raised
+FEVER = 38.0  # Celsius; NHS, High temperature (fever) in adults: https://www.nhs.uk/conditions/fever-in-adults/
 _BULLETS = {"-", "*", "\u2022", "\u2013", "\n"}
 _WINDOW, _OVERLAP = (
     60,
@@ -255,12 +255,11 @@ def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Ent
 
 
 def _without_fever(entity: Entity, all_of_them: Collection[Entity]) -> Entity:
-    """The word in "temp of 36.6" names a measurement; where that is normal, there is no fever."""
-    normal = any(
-        e.concept == "temperature" and e.start <= entity.start < e.end and (e.value or 0) < LOWEST_RAISED
-        for e in all_of_them
-    )
-    return replace(entity, status="absent") if entity.concept == "fever" and normal else entity
+    """The word "fever" or "temp" beside a measurement below FEVER says that there is none."""
+    if entity.concept != "fever":
+        return entity
+    measured = [e.value or 0 for e in all_of_them if e.concept == "temperature" and e.sentence == entity.sentence]
+    return replace(entity, status="absent") if measured and max(measured) < FEVER else entity
 
 
 def _model_entities(text: str) -> Iterator[Entity]:

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import httpx2
-import numpy as np
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
 
 from entities import Conversation
-from models import Choice, embedder
+from models import Choice, Vectors, embedder
 from prompts import QUESTION, SYSTEM, reference_block
 from retrieve import Passage
 from screen import request, violations
@@ -58,13 +57,14 @@ class Answer:
     degraded: Choice | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Line:
-    """A sentence on offer: where it comes from and how close it is to the question."""
+    """A sentence on offer: where it comes from, its unit vector, and how close it is to the question."""
 
     text: str
     passage: int
     section: str
+    vector: Vectors
     closeness: float
 
 
@@ -172,14 +172,13 @@ def _chosen(question: str, passages: Sequence[Passage], triage: Triage, used: in
     lines = [line for line in _lines(question, passages) if not violations(line.text)]
     order = _SECTION_ORDER[triage.level]
     chosen: list[_Line] = []
-    vectors = dict(zip(lines, embedder().documents([line.text for line in lines]), strict=True)) if lines else {}
     best = max((line.closeness for line in lines), default=0.0)
     for section, most in order:
         candidates = sorted((x for x in lines if _part(x.section) == section), key=lambda x: (-x.closeness, x.passage))
         taken = 0
         for line in candidates:
             words = len(line.text.split())
-            repeats = any(float(vectors[line] @ vectors[other]) > _REPEAT for other in chosen)
+            repeats = any(float(line.vector @ other.vector) > _REPEAT for other in chosen)
             if taken < most and not repeats and used + words <= MAX_WORDS and line.closeness >= best - 0.35:
                 chosen.append(line)
                 used, taken = used + words, taken + 1
@@ -216,10 +215,10 @@ def _lines(question: str, passages: Sequence[Passage]) -> list[_Line]:
     if not found:
         return []
     model = embedder()
-    closeness = model.documents(list(found)) @ model.query(question[:2000])
+    asked = model.query(question[:2000])
     return [
-        _Line(text, number, section, float(c))
-        for (text, (number, section)), c in zip(found.items(), closeness, strict=True)
+        _Line(text, number, section, vector, float(vector @ asked))
+        for (text, (number, section)), vector in zip(found.items(), model.documents(list(found)), strict=True)
     ]
 
 
@@ -357,19 +356,13 @@ class _Check:
     def __init__(self, question: str, passages: Sequence[Passage], triage: Triage) -> None:
         self._triage = triage
         self._lines = _lines(question, passages)
-        self._vectors = embedder().documents([x.text for x in self._lines]) if self._lines else None
         self._numbers = set(_NUMBER.findall(" ".join(p.text for p in passages)))
 
     def support(self, sentence: str) -> int | None:
         """The place of the passage that says this, or None: too little, forbidden, a number of its own, or supported by nothing."""
         text = _clean(sentence)
-        if (
-            self._vectors is None
-            or len(text.split()) < 3
-            or violations(text)
-            or set(_NUMBER.findall(text)) - self._numbers
-        ):
+        if not self._lines or len(text.split()) < 3 or violations(text) or set(_NUMBER.findall(text)) - self._numbers:
             return None
-        closeness = self._vectors @ embedder().documents([text])[0]
-        best = int(np.argmax(closeness))
-        return self._lines[best].passage if closeness[best] >= _SUPPORT else None
+        vector = embedder().documents([text])[0]
+        nearest = max(self._lines, key=lambda line: float(line.vector @ vector))
+        return nearest.passage if float(nearest.vector @ vector) >= _SUPPORT else None

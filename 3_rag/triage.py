@@ -25,7 +25,7 @@ from clinical_data import (
     load_lexicon,
     load_rules,
 )
-from entities import NEW_CONVERSATION, Conversation, Entity
+from entities import FEVER, NEW_CONVERSATION, Conversation, Entity
 
 Kind = Literal["symptom", "information", "greeting", "unclear", "other_language", "out_of_scope"]
 
@@ -59,7 +59,7 @@ _BODILY = re.compile(
     r"my (?:\w+ ){1,4}(?:hurts?|aches?|feels?|stings?|itches|bleeds?|throbs?)|my (?:\w+ ){1,3}(?:is|are|has gone|went) (?:sore|swollen|numb|bleeding|itchy|painful|red|hot|stiff|tingling|blue|purple))\b",
     re.I,
 )
-FEVER = 38.0  # Celsius; NHS, High temperature (fever) in adults: https://www.nhs.uk/conditions/fever-in-adults/
+_SAYS_LITTLE = ("SEVERITY", "ONSET", "COURSE", "DURATION", "AGE", "SEX")
 _CLINICAL = ("SYMPTOM", "CRISIS", "CONDITION", "EVENT", "SUBSTANCE")
 
 
@@ -254,15 +254,18 @@ def _kind(
         return "out_of_scope"
     if _present(entities) or conversation.answers:
         return "symptom"
-    if any(e.concept and e.label not in ("SEVERITY", "ONSET", "COURSE", "DURATION", "AGE", "SEX") for e in entities):
-        return "information"
-    if _BODILY.search(text) or _tells_of_someone(text):
+    asked_about = any(e.status == "hypothetical" or e.subject == "family" for e in entities)
+    if not asked_about and (_BODILY.search(text) or _tells_of_someone(text, entities)):
         return "symptom"
+    if any(e.concept and e.label not in _SAYS_LITTLE for e in entities):
+        return "information"
     return "information" if conversation.messages and _QUESTION.search(text) else "out_of_scope"
 
 
-def _tells_of_someone(text: str) -> bool:
-    """A tale of some length about a person, in which nothing was recognised: not known to be harmless."""
+def _tells_of_someone(text: str, entities: Sequence[Entity]) -> bool:
+    """A tale of some length about a person, in which no complaint was recognised: not known to be harmless."""
+    if any(e.concept in ("improving", "figure_of_speech") for e in entities):
+        return False
     words = re.findall(r"[a-z']+", text.lower())
     about = {"i", "i'm", "i've", "my", "he", "she", "he's", "she's", "his", "her", "they"} | load_context().people
     return len(words) >= 8 and bool(about & set(words)) and words[0] not in _ASKS and not text.rstrip().endswith("?")
