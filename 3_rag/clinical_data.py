@@ -104,6 +104,7 @@ class ContextRule:
     direction: str
     say: tuple[str, ...]
     labels: frozenset[str] | None = None
+    not_labels: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class ContextData:
     soft_fillers: frozenset[str]
     distinct: frozenset[str]
     aliases: Mapping[str, str]
+    after_number: Mapping[str, str]
     list_words: frozenset[str]
     list_openers: frozenset[str]
     runs_on: frozenset[str]
@@ -268,6 +270,7 @@ def load_context() -> ContextData:
                 r["direction"],
                 tuple(map(str, r["say"])),
                 frozenset(r["labels"]) if "labels" in r else None,
+                frozenset(r["not_labels"]) if "not_labels" in r else None,
             )
             for r in data["rules"]
         ),
@@ -283,6 +286,7 @@ def load_context() -> ContextData:
         sure_question_openers=frozenset(data["sure_question_openers"]),
         writer=frozenset(data["writer"]),
         just_now=frozenset(data["just_now"]),
+        after_number=dict(data["after_number"]),
         people=frozenset(data["people"]),
         animals=frozenset(data["animals"]),
         animal_acts=frozenset(data["animal_acts"]),

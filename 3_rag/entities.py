@@ -19,7 +19,7 @@ from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc, Span
 
 from clinical_data import Level, load_context, load_lexicon
-from measurements import measurements
+from measurements import measurements, number_before
 from models import entity_model
 from phrases import Part, PhraseFinder, Token
 from plain_text import PlainText, clean, plain
@@ -113,6 +113,7 @@ class _Reader:
                         rule.category,
                         direction=rule.direction,
                         allowed_types=rule.labels,
+                        excluded_types=rule.not_labels,
                         terminated_by={"COMMA"} if rule.category == "NEGATED_EXISTENCE" else None,
                     )
                     for rule in self._words.rules
@@ -128,7 +129,7 @@ class _Reader:
         for number, sentence in enumerate(sentences):
             for entity in self._read_sentence(source, sentence, number):
                 found.setdefault((entity.start, entity.end, entity.concept), entity)
-        for entity in _measured(source, sentences):
+        for entity in (*_measured(source, sentences), *_amounts(text, list(found.values()))):
             found.setdefault((entity.start, entity.end, entity.concept), entity)
         for entity in _model_entities(text):
             if not any(e.start < entity.end and entity.start < e.end for e in found.values()):
@@ -218,12 +219,13 @@ class _Reader:
         )
 
     def _subject(self, sentence: _Sentence, part: Part) -> Subject:
-        norms, before = set(sentence.norms), sentence.norms[: part.start]
-        if norms & self._words.animals and not norms & (self._words.animal_acts | {"me", "i", "im"}):
-            return "animal"
+        before = sentence.norms[: part.start]
         for position in range(len(before) - 1, -1, -1):
             if before[position] in self._words.people:
                 return "other"
+            if before[position] in self._words.animals and not self._words.animal_acts & set(sentence.norms):
+                return "animal"
+            # "my dog": the pet is whose it is about, not the writer.
             if before[position] in self._words.writer:
                 return "writer"
         return "writer"
@@ -252,6 +254,25 @@ def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Ent
         start, end = source.span(m.start, m.end)
         number = next((n for n, s in enumerate(sentences) if s.tokens[-1].end > m.start), 0)
         yield Entity(source.original[start:end], m.label, start, end, concept=m.concept, value=m.value, sentence=number)
+
+
+def _amounts(text: str, entities: Sequence[Entity]) -> Iterator[Entity]:
+    """How many of a medicine: "took 30 tramadol"."""
+    for medicine in entities:
+        if medicine.label == "MEDICINE":
+            before = text[max(0, medicine.start - 40) : medicine.start]
+            for start, value in number_before(before):
+                begin = medicine.start - len(before) + start
+                yield Entity(
+                    text[begin : medicine.end],
+                    "QUANTITY",
+                    begin,
+                    medicine.end,
+                    subject=medicine.subject,
+                    concept="amount",
+                    value=value,
+                    sentence=medicine.sentence,
+                )
 
 
 def _without_fever(entity: Entity, all_of_them: Collection[Entity]) -> Entity:

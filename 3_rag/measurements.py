@@ -134,9 +134,23 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], floa
     ("duration", "DURATION", re.compile(r"\b(?:for|in|over) (?:weeks|ages)\b|\ball week\b|\bsince last week\b|\bpast week\b|\blast week\b"), _fixed(168.0)),
     ("duration", "DURATION", re.compile(r"\bfor days\b"), _fixed(72.0)),
     ("duration", "DURATION", re.compile(r"\b(?:for|in|over) (?:months|years)\b|\bsince last (?:month|year)\b|\bpast month\b|\blast month\b"), _fixed(1460.0)),
-    ("amount", "QUANTITY", _compile(r"\b(?P<n>NUMBER)\s?(?:x |of |my |her |his |the |more |whole )*(?:\w+ ){0,3}?(?:pills?|tablets?|tabs?|capsules?|caps|paracetamols?|acetaminophen|tylenols?|panadols?|ibuprofens?|advils?|aspirins?|codeines?|sleeping pills|antidepressants|co-?codamol|metformins?|xanax|valium|oxys?|percs?|norcos?|vicodins?|benadryls?)\b"), _within(0.25, 1000)),
+    ("amount", "QUANTITY", _compile(r"\b(?P<n>NUMBER)\b(?!\s?(?:mg|mcg|g|ml|iu)\b)\s?(?:x |of |my |her |his |the |more |whole )*(?:\w+ ){0,3}?(?:pills?|tablets?|tabs?|capsules?|caps|paracetamols?|acetaminophen|tylenols?|panadols?|ibuprofens?|advils?|aspirins?|codeines?|sleeping pills|antidepressants|co-?codamol|metformins?|xanax|valium|oxys?|percs?|norcos?|vicodins?|benadryls?)\b"), _within(0.25, 1000)),
     ("amount", "QUANTITY", re.compile(r"\b(?:took|taken|swallowed|ate|downed|drank|had|eaten|drunk)\b[^.]{0,25}\b(?:bottle|box|pack|packet|handful|bunch|load|loads|whole thing|everything)\b(?: full)?(?: of)?[^.]{0,25}\b(?:pills?|tablets?|medicines?|meds|medication|paracetamol|tylenol|acetaminophen|ibuprofen|aspirin|antidepressants)"), _fixed(30.0)),
 )  # fmt: skip
+
+_COUNT_BEFORE = _compile(r"\b(?P<n>NUMBER)\b\s?(?:x |of |my |her |his |the |these |those |more |whole )*(?:\w+ )?$")
+
+
+def number_before(text: str) -> Iterator[tuple[int, float]]:
+    """A count at the very end of a text, and where it begins: "... took 30 " before a medicine's name. A strength (30 mg) is no count."""
+    match = _COUNT_BEFORE.search(text.lower())
+    if (
+        match
+        and match["n"] not in ("a", "an")
+        and not re.search(r"\b(?:mg|mcg|g|ml|iu|days?|weeks?|hours?|years?|months?|times?)\s*$", text.lower())
+    ):
+        yield match.start(), _number(match["n"])
+
 
 # What rules may name beside the lexicon's concepts.
 CONCEPTS = frozenset(

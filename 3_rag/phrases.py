@@ -91,12 +91,14 @@ class PhraseFinder:
     def parts(self, sentence: Sequence[Token]) -> list[Part]:
         """Lexicon hits, none inside a longer one, with body parts and sensations put together; in order."""
         hits = {hit for depth in _Depth for hit in self._hits(sentence, depth)}
-        chosen: list[Part] = []
+        chosen: list[tuple[Part, set[int]]] = []
         for hit in sorted(hits, key=lambda p: (p.start - p.end, p.start, p.concept.id)):
-            inside = [c for c in chosen if c.start <= hit.start and hit.end <= c.end]
-            if all((c.start, c.end) == (hit.start, hit.end) for c in inside):
-                chosen.append(hit)
-        return self._composed(sentence, sorted(chosen, key=lambda p: (p.start, p.end)))
+            spanned = range(hit.start, hit.end)
+            words = {i for i in spanned if sentence[i].norm not in self._context.fillers} or set(spanned)
+            # Inside a longer one, "killing me" in "homework is killing me" says nothing of its own.
+            if all(words == others for _, others in chosen if words <= others):
+                chosen.append((hit, words))
+        return self._composed(sentence, sorted((part for part, _ in chosen), key=lambda p: (p.start, p.end)))
 
     # --- phrases ---
 
@@ -105,6 +107,8 @@ class PhraseFinder:
         for match in _TOKEN.finditer(source.text):
             word = match.group().replace("'", "")
             norm = _PAST_YEAR if _is_past_year(word) else self._context.aliases.get(word, word)
+            if tokens and tokens[-1].norm[0].isdigit():
+                norm = self._context.after_number.get(norm, norm)
             if norm == "not" and tokens and tokens[-1].norm in ("can", "could"):
                 tokens[-1] = Token("cant", tokens[-1].start, match.end())
             else:
