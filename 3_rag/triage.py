@@ -259,7 +259,9 @@ def _kind(
         return "symptom"
     if any(e.concept and e.label not in _SAYS_LITTLE for e in entities):
         return "information"
-    return "information" if conversation.messages and _QUESTION.search(text) else "out_of_scope"
+    # A question that holds no word of ours may still be about health: the search decides whether there is an answer.
+    first = text.split(maxsplit=1)[0].lower()
+    return "information" if first not in _ASKS and (conversation.messages or _QUESTION.search(text)) else "out_of_scope"
 
 
 def _tells_of_someone(text: str, entities: Sequence[Entity]) -> bool:
