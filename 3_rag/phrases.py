@@ -118,14 +118,13 @@ class PhraseFinder:
     def _add(self, concept: Concept, norms: Sequence[str]) -> None:
         content = [norm for norm in norms if norm not in self._skipped[_Depth.CONTENT]]
         if not content or (len(content) < 2 <= len(norms)) or not set(content) - self._context.light:
-            depths, words = [_Depth.AS_WRITTEN], list(norms)
-        elif self._context.soft_fillers & set(content):
-            depths, words = [_Depth.CONTENT], content
+            depth, words = _Depth.AS_WRITTEN, list(norms)
         else:
-            depths, words = [_Depth.CONTENT, _Depth.CORE], content
+            # What holds no soft filler is found wherever they are stepped over.
+            depth, words = (_Depth.CONTENT if self._context.soft_fillers & set(content) else _Depth.CORE), content
         stems = [self.stem(word) for word in words]
-        name = " ".join(stems)
-        for depth in depths:
+        name = f"{depth.value} {' '.join(stems)}"
+        if name not in self._concepts_of:
             self._matchers[depth].add(name, [Doc(self._vocab, words=stems)])
         concepts = self._concepts_of.setdefault(name, [])
         if concept not in concepts:

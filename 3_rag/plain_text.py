@@ -31,6 +31,8 @@ def plain(text: str) -> PlainText:
 
     Never fails: a NUL, a lone surrogate or a direction mark is taken for what it is, a space or nothing.
     """
+    if text.isascii() and text.isprintable():  # most of what is typed, and all of the lexicon
+        return PlainText(text.lower().replace("`", "'"), tuple(range(len(text))), text)
     letters: list[str] = []
     offsets: list[int] = []
     for position, character in enumerate(text):
