@@ -317,6 +317,9 @@ for turn in turns:
         draw_triage(turn.start)
         draw_end(turn)
 
+if turns and turns[-1].start.emergency and "pending" not in st.session_state:
+    # A small screen shows the end of the answer, so what matters most stands there too.
+    st.error(f"**HIGH: {call_now()}**", icon=":material/emergency:")
 question = open_question(turns)
 if question and "pending" not in st.session_state:
     st.markdown(f"**To be sure:** {escaped(question.text)}")
