@@ -66,12 +66,11 @@ def turn(
 
     with clock("entities"):
         entities = tuple(extract(text))
-        conversation = _with_answers(text, conversation)
+        answers = _new_answers(text, conversation)
+        conversation = replace(conversation, answers=(*conversation.answers, *answers))
     with clock("triage"):
         triage = assess(text, entities, conversation)
-    done = Turn(
-        text, entities, triage, _new_answers(text, conversation), models=models.choices(), timings=clock.milliseconds
-    )
+    done = Turn(text, entities, triage, answers, models=models.choices(), timings=clock.milliseconds)
     yield done
     if too_long:
         yield replace(done, answer=_TOO_LONG)
@@ -129,12 +128,8 @@ def _after(active: tuple[Choice, ...], said: Answer) -> tuple[Choice, ...]:
 # --- follow-up questions ---
 
 
-def _with_answers(text: str, conversation: Conversation) -> Conversation:
-    """A bare "yes" or "no" answers the most dangerous question that is still open."""
-    return replace(conversation, answers=(*conversation.answers, *_new_answers(text, conversation)))
-
-
 def _new_answers(text: str, conversation: Conversation) -> tuple[tuple[str, str], ...]:
+    """A bare "yes" or "no" answers the most dangerous question that is still open."""
     match = _YES_NO.fullmatch(text)
     answered = {rule for rule, _ in conversation.answers}
     open_questions = [rule for rule in conversation.asked if rule not in answered]

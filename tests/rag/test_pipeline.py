@@ -88,6 +88,7 @@ def test_yes_answers_the_open_question() -> None:
     assert first.triage.follow_up
     conversation = continued(NEW_CONVERSATION, first)
     assert last("yes", conversation).triage.level == "HIGH"
+    assert last("yes", conversation).answers == ((first.triage.follow_up[0].id, "yes"),)
     assert last("no", conversation).triage.level == first.triage.level
     assert last("no", conversation).triage.follow_up == ()
 
