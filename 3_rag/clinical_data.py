@@ -18,6 +18,8 @@ from measurements import CONCEPTS as MEASURED
 CLINICAL = Path(__file__).resolve().parent / "clinical"
 Level = Literal["LOW", "MEDIUM", "HIGH"]
 LEVELS: tuple[Level, ...] = ("LOW", "MEDIUM", "HIGH")
+# How a laboratory result stands to the range quoted beside it (laboratory.py); rules may name these.
+RESULT_FLAGS = frozenset({"result_critical", "result_high", "result_low", "result_abnormal", "result_normal"})
 
 
 class ClinicalDataError(ValueError):
@@ -33,23 +35,36 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """A way to say a concept in pieces: each slot is filled by one of its ids. `ordered`: in this order, else in any."""
+
+    concept: str
+    slots: tuple[tuple[str, ...], ...]
+    ordered: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Concept:
-    """One meaning, with the words for it. `parents` are broader concepts: a rule on a parent also sees this one."""
+    """One meaning, with the words for it. `parents` are broader concepts: a rule on a parent also sees this one.
+
+    A piece is a class of words ("slid", "sagged") that means nothing alone; frames put pieces together.
+    """
 
     id: str
     name: str
     label: str
-    kind: Literal["concept", "site", "sensation"]
+    kind: Literal["concept", "site", "sensation", "piece"]
     say: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Lexicon:
-    """All concepts by id, and which finding a body part and a sensation make together."""
+    """All concepts by id, which finding a body part and a sensation make together, and what else is said in pieces."""
 
     concepts: Mapping[str, Concept]
     pairs: Mapping[tuple[str, str], str]
+    frames: tuple[Frame, ...] = ()
 
     def finding(self, site: Concept, sensation: Concept) -> Concept:
         """The finding that `sensation` at `site` makes; what spreads to a site counts as pain there."""
@@ -192,6 +207,23 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class LabTest:
+    """A laboratory test: its names in plain lower case, the unit that rules use, factors from other units, and what values are plausible.
+
+    `words`: its results are words (negative, trace, large), not numbers.
+    """
+
+    id: str
+    name: str
+    say: tuple[str, ...]
+    unit: str
+    convert: Mapping[str, float]
+    plausible: tuple[float, float]
+    words: bool
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignLanguage:
     """How to tell a language that the rules do not read, and what to say in it."""
 
@@ -235,11 +267,23 @@ def load_lexicon() -> Lexicon:
             concepts[concept.id] = concept
         for name, item in data.get("concepts", {}).items():
             pairs.update({(site, feels): name for site in item.get("at", ()) for feels in item.get("feels", ())})
-    lexicon = Lexicon(concepts, pairs)
+    frames: list[Frame] = []
+    for path in sorted((CLINICAL / "frames").glob("*.yaml")):
+        data = _read(path)
+        for name, say in data.get("pieces", {}).items():
+            if name in concepts:
+                raise ClinicalDataError(f"{path.name}: {name!r} is already defined")
+            concepts[name] = Concept(name, name.replace("_", " "), "PIECE", "piece", tuple(map(str, say)))
+        frames += [_frame(name, text) for name, texts in data.get("frames", {}).items() for text in texts]
+    lexicon = Lexicon(concepts, pairs, tuple(frames))
     for concept in concepts.values():
         for parent in concept.parents:
             if not lexicon.exists(parent):
                 raise ClinicalDataError(f"concept {concept.id!r}: unknown parent {parent!r}")
+    for frame in frames:
+        for name in (frame.concept, *(part for slot in frame.slots for part in slot)):
+            if name not in concepts:
+                raise ClinicalDataError(f"frame of {frame.concept!r}: unknown {name!r}")
     return lexicon
 
 
@@ -257,6 +301,16 @@ def _concepts(data: Mapping[str, Any]) -> Iterable[Concept]:
             tuple(map(str, item.get("say", ()))),
             tuple(item.get("is", ())),
         )
+
+
+def _frame(concept: str, text: str) -> Frame:
+    """ "face | mouth + slid" in any order, "hit > head" in this order."""
+    if "+" in text and ">" in text:
+        raise ClinicalDataError(f"frame of {concept!r}: {text!r}: either + or >")
+    slots = tuple(tuple(name.strip() for name in slot.split("|")) for slot in re.split(r"[+>]", text))
+    if len(slots) < 2:
+        raise ClinicalDataError(f"frame of {concept!r}: {text!r}: two slots or more")
+    return Frame(concept, slots, ">" in text)
 
 
 @cache
@@ -353,15 +407,16 @@ def _rule(item: Mapping[str, Any]) -> Rule:
 def _term(texts: Iterable[str]) -> Term:
     lexicon = load_lexicon()
     term = tuple(tuple(c.strip() for c in alternative.split("&")) for text in texts for alternative in text.split("|"))
+    known = MEASURED | RESULT_FLAGS | {test.id for test in load_lab_tests()}
     for concept in (c for alternative in term for c in alternative):
-        if concept not in MEASURED and not lexicon.exists(concept):
+        if concept not in known and not lexicon.exists(concept):
             raise ValueError(f"unknown concept {concept!r}")
     return term
 
 
 def _limit(text: str) -> Limit:
     concept, compare, value = text.split()
-    if concept not in MEASURED:
+    if concept not in MEASURED | {test.id for test in load_lab_tests()}:
         raise ValueError(f"limit {text!r}: nothing measures {concept!r}")
     if compare not in ("<", "<=", ">", ">=", "=="):
         raise ValueError(f"limit {text!r}: unknown comparison")
@@ -383,6 +438,24 @@ def load_places() -> Mapping[str, Place]:
         )
         for code, item in _read(CLINICAL / "places.yaml").items()
     }
+
+
+@cache
+def load_lab_tests() -> tuple[LabTest, ...]:
+    """Laboratory tests."""
+    return tuple(
+        LabTest(
+            name,
+            item["name"],
+            tuple(map(str, item["say"])),
+            item.get("unit", ""),
+            {unit: float(factor) for unit, factor in item.get("convert", {}).items()},
+            tuple(map(float, item.get("plausible", (0, 0)))),  # type: ignore[arg-type]  # two numbers
+            item.get("words", False),
+            _source(item["source"]),
+        )
+        for name, item in _read(CLINICAL / "results.yaml").items()
+    )
 
 
 @cache

@@ -19,6 +19,7 @@ from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc, Span
 
 from clinical_data import Level, load_context, load_lexicon
+from laboratory import Result, results
 from measurements import measurements, number_before
 from models import entity_model
 from phrases import Part, PhraseFinder, Token
@@ -129,7 +130,10 @@ class _Reader:
         for number, sentence in enumerate(sentences):
             for entity in self._read_sentence(source, sentence, number):
                 found.setdefault((entity.start, entity.end, entity.concept), entity)
-        for entity in (*_measured(source, sentences), *_amounts(text, list(found.values()))):
+        quoted = [e for r in results(source.text) for e in _result(source, r, sentences)]
+        # "Urinalysis blood: moderate" names no bleeding.
+        found = {k: e for k, e in found.items() if not any(q.start < e.end and e.start < q.end for q in quoted)}
+        for entity in (*quoted, *_measured(source, sentences), *_amounts(text, list(found.values()))):
             found.setdefault((entity.start, entity.end, entity.concept), entity)
         for entity in _model_entities(text):
             if not any(e.start < entity.end and entity.start < e.end for e in found.values()):
@@ -252,8 +256,23 @@ def _status(categories: set[str], part: Part, general_question: bool, answered_n
 def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Entity]:
     for m in measurements(source.text):
         start, end = source.span(m.start, m.end)
-        number = next((n for n, s in enumerate(sentences) if s.tokens[-1].end > m.start), 0)
+        number = _sentence_at(m.start, sentences)
         yield Entity(source.original[start:end], m.label, start, end, concept=m.concept, value=m.value, sentence=number)
+
+
+def _result(source: PlainText, result: Result, sentences: Sequence[_Sentence]) -> Iterator[Entity]:
+    """A laboratory result: its value, and how it stands to the range beside it."""
+    start, end = source.span(result.start, result.end)
+    number = _sentence_at(result.start, sentences)
+    found = Entity(source.original[start:end], "TEST", start, end, sentence=number)
+    if result.value is not None or result.flag != "result_normal":  # "nitrites: negative" is no nitrites
+        yield replace(found, concept=result.test, value=result.value)
+    if result.flag:
+        yield replace(found, concept=result.flag)
+
+
+def _sentence_at(position: int, sentences: Sequence[_Sentence]) -> int:
+    return next((n for n, s in enumerate(sentences) if s.tokens[-1].end > position), 0)
 
 
 def _amounts(text: str, entities: Sequence[Entity]) -> Iterator[Entity]:

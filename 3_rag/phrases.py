@@ -1,12 +1,13 @@
 """Words -> parts of the lexicon: tokens, spelling, phrases with filler words stepped over, and body part + sensation put together."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +17,13 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 from symspellpy import SymSpell, Verbosity
 
-from clinical_data import Concept, ContextData, Lexicon
+from clinical_data import Concept, ContextData, Frame, Lexicon
 from plain_text import PlainText, plain
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|\d+(?:[.,/]\d+)*|\n|[^\w\s']|_")
 _PAST_YEAR = "#year"  # how context.yaml names a year before this one
 _REACH = 7  # content words between a body part and what it feels
+_FRAME_REACH = 5  # content words between two pieces of a frame
 _CLAUSE_ENDS = frozenset({"but", ";", "although", "however", "except"})
 _NEGATIONS = frozenset({"not", "no", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "never", "aint"})
 _BY_PLACE = frozenset(
@@ -68,6 +70,10 @@ class PhraseFinder:
         # The same phrases are looked for among all words, among those left without fillers, and without soft fillers too.
         self._matchers = {depth: PhraseMatcher(vocab, attr="ORTH") for depth in _Depth}
         self._concepts_of: dict[str, list[Concept]] = {}
+        self._frames: dict[str, list[Frame]] = defaultdict(list)  # by what may fill the first slot
+        for frame in lexicon.frames:
+            for name in frame.slots[0]:
+                self._frames[name].append(frame)
         words: set[str] = set()
         for concept in lexicon.concepts.values():
             for phrase in concept.say:
@@ -89,16 +95,18 @@ class PhraseFinder:
         return word if word in self._context.distinct else str(self._stemmer.stemWord(word))
 
     def parts(self, sentence: Sequence[Token]) -> list[Part]:
-        """Lexicon hits, none inside a longer one, with body parts and sensations put together; in order."""
+        """Lexicon hits, none inside a longer one, with body parts and sensations put together, and what frames make; in order."""
         hits = {hit for depth in _Depth for hit in self._hits(sentence, depth)}
+        framed = self._framed(sentence, hits)
         chosen: list[tuple[Part, set[int]]] = []
-        for hit in sorted(hits, key=lambda p: (p.start - p.end, p.start, p.concept.id)):
+        for hit in sorted((h for h in hits if h.concept.kind != "piece"), key=lambda p: (p.start - p.end, p.start, p.concept.id)):
             spanned = range(hit.start, hit.end)
             words = {i for i in spanned if sentence[i].norm not in self._context.fillers} or set(spanned)
             # Inside a longer one, "killing me" in "homework is killing me" says nothing of its own.
             if all(words == others for _, others in chosen if words <= others):
                 chosen.append((hit, words))
-        return self._composed(sentence, sorted((part for part, _ in chosen), key=lambda p: (p.start, p.end)))
+        composed = self._composed(sentence, sorted((part for part, _ in chosen), key=lambda p: (p.start, p.end)))
+        return sorted({*composed, *framed}, key=lambda p: (p.start, p.end, p.concept.id))
 
     # --- phrases ---
 
@@ -138,6 +146,42 @@ class PhraseFinder:
         for key, start, end in self._matchers[depth](doc):
             for concept in self._concepts_of[self._vocab.strings[key]]:
                 yield Part(positions[start], positions[end - 1] + 1, concept)
+
+    # --- what is said in pieces ---
+
+    def _framed(self, sentence: Sequence[Token], hits: set[Part]) -> list[Part]:
+        """Concepts whose pieces stand close together in one clause: "the side of her mouth has slid"."""
+        filling: dict[str, list[Part]] = defaultdict(list)
+        for hit in hits:
+            for name in self._lexicon.lineage(hit.concept.id):
+                filling[name].append(hit)
+        made: dict[tuple[str, int, int], Part] = {}
+        for name in filling:
+            for frame in self._frames.get(name, ()):
+                for part in self._filled(sentence, frame, filling):
+                    made[frame.concept, part.start, part.end] = part
+        return list(made.values())
+
+    def _filled(
+        self, sentence: Sequence[Token], frame: Frame, filling: Mapping[str, list[Part]]
+    ) -> Iterator[Part]:
+        """Every way in which a frame's slots are filled, but none that spans a closer one."""
+        slots = [[hit for name in slot for hit in filling.get(name, ())] for slot in frame.slots]
+        concept = self._lexicon.concepts[frame.concept]
+        found: list[Part] = []
+        for pieces in product(*slots):
+            row = list(pieces) if frame.ordered else sorted(pieces, key=lambda p: p.start)
+            gaps = [[t.norm for t in sentence[a.end : b.start]] for a, b in pairwise(row)]
+            if all(a.end <= b.start for a, b in pairwise(row)) and all(map(self._is_near, gaps)):
+                denied = any(_denies(gap) for gap in gaps)
+                found.append(Part(row[0].start, row[-1].end, concept, denied))
+        for part in found:
+            if not any(part.start <= o.start and o.end <= part.end and o.end - o.start < part.end - part.start for o in found):
+                yield part
+
+    def _is_near(self, gap: Sequence[str]) -> bool:
+        skipped = self._skipped[_Depth.CORE]
+        return not _CLAUSE_ENDS & set(gap) and sum(n.isalnum() and n not in skipped for n in gap) <= _FRAME_REACH
 
     # --- a body part and what it feels ---
 
@@ -197,7 +241,11 @@ class PhraseFinder:
 
 def _denied(sentence: Sequence[Token], site: Part, feeling: Part) -> bool:
     """Whether a negation stands right before the sensation: "her lips are not blue", but not "my chest is not just tight"."""
-    between = [t.norm for t in sentence[site.end : feeling.start]][-2:]
+    return _denies([t.norm for t in sentence[site.end : feeling.start]])
+
+
+def _denies(gap: Sequence[str]) -> bool:
+    between = gap[-2:]
     return bool(_NEGATIONS & set(between)) and not {"just", "only", "sure", "better"} & set(between)
 
 
