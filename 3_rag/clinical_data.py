@@ -141,8 +141,13 @@ class ContextData:
     writer: frozenset[str]
     just_now: frozenset[str]
     people: frozenset[str]
+    people_in_general: frozenset[str]
     animals: frozenset[str]
+    pronouns: frozenset[str]
     animal_acts: frozenset[str]
+    things: frozenset[str]
+    thing_verbs: frozenset[str]
+    framings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +327,7 @@ def load_context() -> ContextData:
             ContextRule(
                 r["category"],
                 r["direction"],
-                tuple(map(str, r["say"])),
+                (*map(str, r.get("say", ())), *(say for c in r.get("concepts", ()) for say in load_lexicon().concepts[c].say)),
                 frozenset(r["labels"]) if "labels" in r else None,
                 frozenset(r["not_labels"]) if "not_labels" in r else None,
             )
@@ -342,8 +347,13 @@ def load_context() -> ContextData:
         just_now=frozenset(data["just_now"]),
         after_number=dict(data["after_number"]),
         people=frozenset(data["people"]),
+        people_in_general=frozenset(data["people_in_general"]),
         animals=frozenset(data["animals"]),
+        pronouns=frozenset(data["pronouns"]),
         animal_acts=frozenset(data["animal_acts"]),
+        things=frozenset(data["things"]),
+        thing_verbs=frozenset(data["thing_verbs"]),
+        framings=tuple(data["framings"]),
     )
 
 

@@ -5,6 +5,7 @@ Lay words become concepts through the lexicon (`clinical/lexicon/`); a body part
 present from absent, past, imagined and family history; scispaCy's en_core_sci_sm adds spans where it is installed.
 """
 
+import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,9 @@ Subject = Literal["writer", "other", "family", "animal"]
 
 _SENTENCE_ENDS = {".", "!", "?"}
 FEVER = 38.0  # Celsius; NHS, High temperature (fever) in adults: https://www.nhs.uk/conditions/fever-in-adults/
+_SELF = re.compile(
+    r"\b(?:i (?:really |also |honestly |do |still )?(?:have|had|am|feel|felt|took|want|cant|got|keep|woke|fell|need|was|think|might|wont)|im (?!writing|studying|revising|working)|ive|my (?!novel|book|story|script|character|exam|homework|teacher|lecturer|class|hero|heroine)|me|mine|myself)\b"
+)
 _BULLETS = {"-", "*", "\u2022", "\u2013", "\n"}
 _WINDOW, _OVERLAP = (
     60,
@@ -101,6 +105,7 @@ class _Reader:
         from medspacy.context import ConText, ConTextRule  # 2 to 4 s: only when the first message is read
 
         self._words = load_context()
+        self._framing = re.compile(r"\b(?:" + "|".join(map(re.escape, self._words.framings)) + r")\b")
         self._nlp = Language(spacy.blank("en").vocab)
         self._nlp.tokenizer = Tokenizer(self._nlp.vocab)  # our tokens, split at spaces alone
         self._finder = PhraseFinder(load_lexicon(), self._words, self._nlp.vocab)
@@ -126,10 +131,16 @@ class _Reader:
     def read(self, text: str) -> list[Entity]:
         source = plain(text)
         sentences = self._sentences(self._finder.tokens(source))
+        beings = self._beings(sentences)
+        imagined = bool(self._framing.search(source.text))
         found: dict[tuple[int, int, str | None], Entity] = {}
         for number, sentence in enumerate(sentences):
-            for entity in self._read_sentence(source, sentence, number):
-                found.setdefault((entity.start, entity.end, entity.concept), entity)
+            for entity in self._read_sentence(source, sentence, number, beings[number]):
+                # For an exam or a novel, unless the writer speaks of themselves.
+                unreal = imagined and not self._speaks_of_self(sentence)
+                found.setdefault(
+                    (entity.start, entity.end, entity.concept), _imagined(entity) if unreal else entity
+                )
         quoted = [e for r in results(source.text) for e in _result(source, r, sentences)]
         # "Urinalysis blood: moderate" names no bleeding.
         found = {k: e for k, e in found.items() if not any(q.start < e.end and e.start < q.end for q in quoted)}
@@ -160,17 +171,42 @@ class _Reader:
                 run.append(token)
         sentences = []
         for (run, ending), (after, _) in zip(runs, [*runs[1:], ([], "")], strict=True):
+            if run:
+                run.append(Token("#end", run[-1].end, run[-1].end))
             denied = ending == "?" and len(after) < 3 and bool({"none", "no", "nope"} & {t.norm for t in after[:1]})
             for start in range(0, max(1, len(run) - _OVERLAP), _WINDOW - _OVERLAP):
                 if window := run[start : start + _WINDOW]:
                     sentences.append(_Sentence(window, ending == "?", denied))
         return sentences
 
-    def _read_sentence(self, source: PlainText, sentence: _Sentence, number: int) -> Iterator[Entity]:
+    def _beings(self, sentences: Sequence[_Sentence]) -> list[Subject]:
+        """For each sentence the last being named before it, whom "she" or "it" may mean."""
+        last: Subject = "writer"
+        before: list[Subject] = []
+        for sentence in sentences:
+            before.append(last)
+            named = [self._being(word, sentence) for word in sentence.norms if word not in self._words.pronouns]
+            last = next((b for b in reversed(named) if b), last)
+        return before
+
+    def _being(self, word: str, sentence: _Sentence) -> Subject | None:
+        if word in self._words.people:
+            return "other"
+        if word in self._words.animals and not self._words.animal_acts & set(sentence.norms):
+            return "animal"
+        # "my dog": the pet is whose it is about, not the writer.
+        return "writer" if word in self._words.writer else None
+
+    def _read_sentence(
+        self, source: PlainText, sentence: _Sentence, number: int, last_being: Subject
+    ) -> Iterator[Entity]:
         parts = self._finder.parts(sentence.tokens)
         if not parts:
             return
         for part, status in zip(parts, self._statuses(sentence, parts), strict=True):
+            subject = self._subject(sentence, part, last_being)
+            if subject == "thing":  # "my laptop had a seizure" says nothing of a body
+                continue
             start, end = source.span(sentence.tokens[part.start].start, sentence.tokens[part.end - 1].end)
             yield Entity(
                 text=source.original[start:end],
@@ -178,7 +214,7 @@ class _Reader:
                 start=start,
                 end=end,
                 status=status[0],
-                subject="family" if status[1] else self._subject(sentence, part),
+                subject="family" if status[1] else subject,
                 concept=part.concept.id,
                 sentence=number,
             )
@@ -207,6 +243,12 @@ class _Reader:
         ends = [i for i, norm in enumerate(norms) if norm == "," and not self._words.list_words & set(norms[i:])]
         return ["#comma" if i in ends else norm for i, norm in enumerate(norms)]
 
+    def _speaks_of_self(self, sentence: _Sentence) -> bool:
+        """ "I have", "my chest": but not "I'm writing my novel", where only what follows it counts."""
+        text = " ".join(sentence.norms)
+        framing = self._framing.search(text)
+        return bool(_SELF.search(text, framing.end() if framing else 0))
+
     def _is_general_question(self, sentence: _Sentence) -> bool:
         """ "Is chest pain dangerous?" asks in general; "is my chest pain dangerous?" and "can barely breathe?" do not."""
         first, *rest = sentence.norms
@@ -217,22 +259,33 @@ class _Reader:
         ):
             return sentence.asks or bool({"should", "what"} & set(rest))
         openers = self._words.question_openers if sentence.asks else self._words.sure_question_openers
-        personal = self._words.writer | self._words.people
+        personal = (self._words.writer | self._words.people) - self._words.people_in_general
         return (
             first in openers and not personal & set(rest) and not {"barely", "hardly", "just", "only"} & set(rest[:1])
         )
 
-    def _subject(self, sentence: _Sentence, part: Part) -> Subject:
+    def _subject(self, sentence: _Sentence, part: Part, last_being: Subject) -> Subject | Literal["thing"]:
         before = sentence.norms[: part.start]
         for position in range(len(before) - 1, -1, -1):
-            if before[position] in self._words.people:
-                return "other"
-            if before[position] in self._words.animals and not self._words.animal_acts & set(sentence.norms):
-                return "animal"
-            # "my dog": the pet is whose it is about, not the writer.
-            if before[position] in self._words.writer:
-                return "writer"
+            if (
+                before[position] in self._words.things
+                and len(before) - position <= 5
+                and self._words.thing_verbs & set(sentence.norms[position + 1 : position + 3])
+            ):
+                return "thing"
+            word = before[position]
+            if word in self._words.pronouns:
+                named = [b for w in before[:position] if w not in self._words.pronouns and (b := self._being(w, sentence))]
+                meant = next((b for b in reversed(named) if b != "writer"), last_being)
+                if meant == "animal" or word not in ("it", "its"):
+                    return "animal" if meant == "animal" else "other"
+            elif being := self._being(word, sentence):
+                return being
         return "writer"
+
+
+def _imagined(entity: Entity) -> Entity:
+    return replace(entity, status="hypothetical") if entity.status in ("present", "uncertain") else entity
 
 
 def _part_of_a_finding(modifier: "ConTextModifier", parts: Sequence[Part]) -> bool:

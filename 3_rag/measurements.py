@@ -109,6 +109,8 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], floa
     ("temperature", "VITAL", re.compile(r"\b(?:temp(?:erature)?|fever|febrile|t)\b(?:(?! (?:for|since|started))[^.\d/]){0,18}(?P<n>\d{2,3}(?:[.,]\d{1,2})?)\b(?P<unit>)(?!\s?/\s?\d)(?!\s?(?:hours?|hrs?|days?|weeks?|months?|year|min|/|mg|%))"), _temperature),
     ("pregnancy", "PREGNANCY", _compile(r"\b(?:im|i'm|i am|shes|she's|she is|only|at|now) (?:about |nearly |almost |just )?(?P<n>NUMBER)\s?-?(?:weeks?|wks?)\b(?! (?:old|ago|post|after|since|into|late|of age))"), _within(4, 43)),
     ("pregnancy", "PREGNANCY", re.compile(r"\b(?P<n>\d{1,2})(?:\+[0-6]| ?/ ?40)\b"), _within(4, 43)),
+    # "34 weeks. I usually get kicked ...": so many weeks at the head of a sentence are no duration.
+    ("pregnancy", "PREGNANCY", re.compile(r"(?:^|[.\n!?]\s*)(?P<n>\d{1,2})\s?(?:weeks?|wks?)\s?[,.;:]"), _within(20, 43)),
     ("age", "AGE", re.compile(r"\b(?P<n>\d{1,2})/12 (?:old|of age)(?P<unit>)\b"), lambda match: float(match["n"]) / 12),
     ("age", "AGE", _compile(r"\b(?:dd|ds|lo|child|baby|infant|son|daughter|boy|girl|toddler|grandson|granddaughter|male|female|patient|pt|aged?),? (?:is |of |aged )?(?P<n>NUMBER) (?P<unit>years?|yrs?|months?|mths?|weeks?|wks?|days?)\b(?! (?:ago|now|of|history|post|after))"), _age),
     ("age", "AGE", _compile(r"\b(?P<n>NUMBER)[\s-]{0,2}(?P<unit>years?|yrs?|y|months?|mths?|mos?|m|weeks?|wks?|w|days?|d)[\s/.-]{0,2}(?:old|o|of age)\b(?!\s+(?:injury|scar|tattoo|bruise|medicine))"), _age),
@@ -127,6 +129,7 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], floa
     ("heart_rate", "VITAL", re.compile(r"\b(?P<n>\d{2,3})\s?(?:bpm|beats (?:a|per) min)"), _within(20, 300)),
     ("glucose", "VITAL", re.compile(r"\b(?:glucose|blood sugars?|sugars?|bg|bgl|bsl|cbg|bm|bms|fingerstick|finger prick)\b[^.\d]{0,25}(?P<n>\d{1,4}(?:\.\d)?)\s?(?P<unit>mg|mmol)?(?!\s?(?:day|week|hour|year|month|time))"), _glucose),
     ("age", "AGE", re.compile(r"\b(?:i'?m|i am|aged?|hes|shes|he'?s|she'?s|he is|she is|is|turned|be)\s(?:a |an |now |only |just |about |nearly |almost )?(?P<n>\d{1,3})(?P<unit>)\b(?!\s?(?:%|weeks?|wks?|months?|mos?|days?|hours?|hrs?|min|kg|lbs?|stone|pounds|cm|times|/|\.\d|:|mg|degrees|°|c\b|f\b|am|pm|or|over|years? (?:since|ago|into)|st))"), _age),
+    ("age", "AGE", re.compile(r"\b(?:he|she|hes|shes|he's|she's|baby|son|daughter|grandson|granddaughter|boy|girl)(?: is|'s)? (?:only |just |nearly |almost )?(?P<n>one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)(?P<unit>)(?=\s?(?:[,.;!?\n]|and\b|but\b|$))"), _age),
     ("pain_score", "SEVERITY", re.compile(r"\b(?P<n>\d{1,2})\s?(?:/|out of)\s?10\b"), _within(0, 10)),
     ("duration", "DURATION", _compile(r"\b(?:for|over|past|last|lasted|about|in|since|x|after|took)?\s?(?:the |about |around |at least |more than |over |nearly |almost |past |last )*\b(?P<n>NUMBER)\s?-?(?:or so |more |long |whole |full |solid )?" + _UNIT_TIME + r"(?!\s?-?(?:old|pregnant|of age|gestation))"), _hours),
     ("duration", "DURATION", re.compile(r"\b(?:since|from) (?:yesterday|last night|this morning|this afternoon|this evening|today|breakfast|lunch|dinner|waking|i woke)\b"), _fixed(18.0)),
