@@ -1,12 +1,16 @@
 """Entities -> urgency: the level, the rules that fired with the person's own words, and the questions to ask next.
 
+Run      python 3_rag/triage.py --explain "my chest feels tight"      what was understood, which rules fired, which nearly did, and why
+
 Rules are data (`clinical/rules/`), each with a public source. Absent, imagined, long-past findings and family history never count; an
 absent finding never hides a present one. Nothing typed ever lowers a level that the conversation has reached. No model, no network.
 """
 
+import argparse
 import re
+import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -25,7 +29,7 @@ from clinical_data import (
     load_lexicon,
     load_rules,
 )
-from entities import FEVER, NEW_CONVERSATION, Conversation, Entity
+from entities import FEVER, NEW_CONVERSATION, Conversation, Entity, extract
 
 Kind = Literal["symptom", "information", "greeting", "unclear", "other_language", "out_of_scope"]
 
@@ -130,11 +134,41 @@ class _Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A rule whose needs are met by `evidence`; not `complete` where one answer is still missing."""
+    """A rule and how far it is met: by what, what it still lacks (in plain words), and what held it back."""
 
     rule: Rule
     evidence: tuple[Entity, ...]
-    complete: bool
+    lacks: tuple[str, ...] = ()
+    held_by: tuple[Entity, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the rule fires."""
+        return not self.lacks and not self.held_by
+
+    @property
+    def askable(self) -> bool:
+        """Whether one answer, to what its `any` part names, would make it fire."""
+        return self.lacks == (_lacking_any(self.rule),) and not self.held_by
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A rule that did not fire although the message held part of what it needs."""
+
+    rule: Rule
+    evidence: tuple[str, ...]
+    lacks: tuple[str, ...]
+    held_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a message got its level: what was read, what fired, and what nearly did, the most urgent first."""
+
+    entities: tuple[Entity, ...]
+    triage: Triage
+    near: tuple[NearMiss, ...]
 
 
 def assess(text: str, entities: Sequence[Entity], conversation: Conversation = NEW_CONVERSATION) -> Triage:
@@ -146,8 +180,8 @@ def assess(text: str, entities: Sequence[Entity], conversation: Conversation = N
     messages = (*conversation.entities, entities)
     findings = _findings(messages, conversation.facts)
     answers = dict(conversation.answers)
-    matches = [match for rule in load_rules() if (match := _match(rule, findings))]
-    fired = [m for m in matches if m.complete or answers.get(m.rule.id) == "yes"]
+    matches = list(_matches(findings))
+    fired = [m for m in matches if m.complete or (m.askable and answers.get(m.rule.id) == "yes")]
     reasons = [_reason(m) for m in fired if m.rule.level != "LOW"] or [
         *(_reason(m) for m in fired),
         *_not_understood([e for m in messages for e in _present(m)], fired),
@@ -191,30 +225,80 @@ def _findings(messages: Iterable[Sequence[Entity]], facts: Sequence[Entity]) -> 
     return _Findings(of)
 
 
+def explain(text: str) -> Explanation:
+    """All that decided the level of one message that stands alone."""
+    entities = extract(text)
+    triage = assess(text, entities)
+    findings = _findings([entities], ())
+    near = [m for m in _matches(findings) if not m.complete and _nearly(m)]
+    return Explanation(
+        tuple(entities),
+        triage,
+        tuple(NearMiss(m.rule, _words(m.evidence), m.lacks, _words(m.held_by)) for m in near),
+    )
+
+
+def _nearly(match: _Match) -> bool:
+    """Held back, or one thing short of firing while something clinical was there."""
+    clinical = any(e.label in _CLINICAL or e.label == "TEST" for e in match.evidence)
+    return clinical and not (match.held_by and match.lacks)
+
+
+def _matches(findings: _Findings) -> Iterator[_Match]:
+    """Every rule that is met or one thing short of it, the most urgent first."""
+    about = _rules_about()
+    for number in sorted({n for concept in findings.of for n in about.get(concept, ())}):
+        if match := _match(load_rules()[number], findings):
+            yield match
+
+
+@cache
+def _rules_about() -> Mapping[str, Sequence[int]]:
+    """For each concept the rules that it can help to fire, by their place in load_rules()."""
+    about: dict[str, list[int]] = defaultdict(list)
+    for number, rule in enumerate(load_rules()):
+        terms = (*rule.all_of, rule.any_of, tuple((limit.concept,) for limit in rule.limits))
+        for concept in {c for term in terms for alternative in term for c in alternative}:
+            about[concept].append(number)
+    return about
+
+
 def _match(rule: Rule, findings: _Findings) -> _Match | None:
-    """How far a rule is met. What it must have (`limits`, `all`) is there and what holds it back is not; `any` may still be asked for."""
+    """How far a rule is met; None where nothing that it needs is there, or more than one thing is lacking."""
     evidence: list[Entity] = []
+    lacks: list[str] = []
     for term in rule.all_of:
         hit = findings.first(term)
-        if not hit:
-            return None
         evidence += hit
-    if findings.first(rule.unless):
-        return None
+        if not hit:
+            lacks.append(_plain(term))
+        if len(lacks) > 1 or not evidence:
+            return None
     for limit in rule.limits:
         met = findings.measured(limit)
-        if (
-            limit.concept == "duration"
-        ):  # how long it has been counts where it is said of the finding, not of something else
+        if limit.concept == "duration":
+            # How long it has been counts where it is said of the finding, not of something else.
             met = [m for m in met if not evidence or any(abs(m.sentence - e.sentence) <= 1 for e in evidence)]
-        if not met:
-            return None
         evidence += met
+        if not met:
+            lacks.append(f"{load_lexicon().name(limit.concept)} {limit.compare} {limit.value:g}")
     supporting = [e for alternative in rule.any_of for e in findings.meeting(alternative)]
-    complete = not rule.any_of or len({e.concept for e in supporting}) >= rule.count
-    if not evidence and not complete:
+    if rule.any_of and len({e.concept for e in supporting}) < rule.count:
+        lacks.append(_lacking_any(rule))
+    if len(lacks) > 1 or not (evidence or supporting):
         return None
-    return _Match(rule, tuple(evidence + supporting), complete)
+    held_by = findings.first(rule.unless)
+    return _Match(rule, tuple(evidence + supporting), tuple(lacks), tuple(held_by))
+
+
+def _lacking_any(rule: Rule) -> str:
+    return ("" if rule.count == 1 else f"{rule.count} of: ") + _plain(rule.any_of)
+
+
+def _plain(term: Term) -> str:
+    """ "chest pain, or headache with fever"."""
+    lexicon = load_lexicon()
+    return ", or ".join(" with ".join(lexicon.name(c) for c in alternative) for alternative in term)
 
 
 def _reason(match: _Match) -> Reason:
@@ -231,7 +315,7 @@ def _words(evidence: Iterable[Entity]) -> tuple[str, ...]:
 def _questions(matches: Sequence[_Match], level: Level, conversation: Conversation) -> tuple[FollowUp, ...]:
     """At most three, the most dangerous first, only those that could still raise the level, and none that was asked before."""
     known = {*conversation.asked, *(rule for rule, _ in conversation.answers)}
-    raising = [m.rule for m in matches if not m.complete and LEVELS.index(m.rule.level) > LEVELS.index(level)]
+    raising = [m.rule for m in matches if m.askable and LEVELS.index(m.rule.level) > LEVELS.index(level)]
     return tuple(FollowUp(rule.id, rule.ask) for rule in raising if rule.ask and rule.id not in known)[:3]
 
 
@@ -346,3 +430,45 @@ def other_language(text: str, entities: Sequence[Entity]) -> ForeignLanguage | N
             ):
                 return language
     return None
+
+
+# --- the command ---
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print why a message gets its level."""
+    parser = argparse.ArgumentParser(description="Decide how urgent a message is, and show why.")
+    parser.add_argument("--explain", metavar="MESSAGE", required=True, help="what is wrong, in plain English, in quotes")
+    parser.add_argument("--all", action="store_true", help="list every rule that nearly fired, not the ten most urgent")
+    args = parser.parse_args(argv)
+    print(explained(explain(args.explain), None if args.all else 10))
+    return 0
+
+
+def explained(explanation: Explanation, most: int | None = 10) -> str:
+    """An explanation as text; `most` near misses at most."""
+    triage = explanation.triage
+    lines = [f"Urgency: {triage.level}" + (", emergency" if triage.emergency else "") + f" ({triage.kind})", "", "Understood"]
+    for e in explanation.entities:
+        value = "" if e.value is None else f" = {e.value:g}"
+        lines.append(f"  {e.text!r}: {load_lexicon().name(e.concept or e.label)}{value} ({e.status}, {e.subject})")
+    lines += ["  nothing"] if not explanation.entities else []
+    lines += ["", "Rules that fired"]
+    for r in triage.reasons:
+        lines += [f"  {r.level} {r.rule}: {r.why}", f"      from {', '.join(map(repr, r.evidence)) or 'the message as a whole'}"]
+        lines += [f"      {r.source.name} {r.source.url}"]
+    lines += ["  none"] if not triage.reasons else []
+    lines += ["", "Rules that nearly fired"]
+    for n in explanation.near[:most]:
+        why = f"held back by {', '.join(map(repr, n.held_by))}" if n.held_by else f"lacks {n.lacks[0]}"
+        lines += [f"  {n.rule.level} {n.rule.id}: has {', '.join(map(repr, n.evidence))}; {why}"]
+        lines += [f"      {n.rule.source.name} {n.rule.source.url}"]
+    more = len(explanation.near) - len(explanation.near[:most])
+    lines += ["  none"] if not explanation.near else []
+    lines += [f"  and {more} more (--all)"] if more else []
+    lines += [f"To ask next: {q.text}" for q in triage.follow_up]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
