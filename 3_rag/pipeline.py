@@ -221,16 +221,52 @@ def _model_records(item: Turn) -> tuple[db.ModelRecord, ...]:
     return tuple(db.ModelRecord(c.part, c.using, c.reason, c.degraded) for c in item.models)
 
 
-def conversation_of(turns: Sequence[db.TurnRecord]) -> Conversation:
-    """The conversation so far, from the log. The level is the stored one: it is not worked out anew."""
+def conversation_of(turns: Sequence[db.TurnRecord], edits: Sequence[db.EditRecord] = ()) -> Conversation:
+    """The conversation so far, from the log, with the facts that the person corrected.
+
+    The level is the stored one, of the last turn or of a later correction: it is not worked out anew.
+    """
+    latest = edits[-1] if edits and edits[-1].after == len(turns) else turns[-1].start if turns else None
     return Conversation(
         messages=tuple(t.start.text for t in turns),
-        entities=tuple(tuple(_entity(e) for e in t.start.entities) for t in turns),
-        answers=tuple(a for t in turns for a in t.start.answers),
+        entities=tuple(tuple(_corrected(e, n, edits) for e in t.start.entities) for n, t in enumerate(turns)),
+        answers=(*(a for t in turns for a in t.start.answers), *((e.concept, e.status) for e in edits if e.end == 0)),
         asked=tuple(q.id for t in turns for q in t.start.follow_up),
-        level=cast("Level", turns[-1].start.level) if turns else "LOW",
+        level=cast("Level", latest.level if latest else "LOW"),
         replies=tuple(t.end.answer if t.end else "" for t in turns),
     )
+
+
+def correct(
+    turns: Sequence[db.TurnRecord],
+    edits: Sequence[db.EditRecord],
+    turn: int,
+    fact: db.EntityRecord | str,
+    status: Status,
+) -> db.EditRecord:
+    """The person says that a recorded fact is wrong: a finding is not there or in the past, or the answer to a question (its id) is no.
+
+    The urgency is worked out anew from all that is recorded, so it may fall.
+    """
+    question = {q.id: q.text for t in turns for q in t.start.follow_up}
+    if isinstance(fact, str):
+        edit = db.EditRecord(len(turns), turn, 0, 0, fact, question[fact], "no", "LOW", False)
+    else:
+        edit = db.EditRecord(
+            len(turns), turn, fact.start, fact.end, fact.concept or "", fact.text, status, "LOW", False
+        )
+    whole = conversation_of(turns, [*edits, edit])
+    before = replace(whole, entities=whole.entities[:-1], messages=whole.messages[:-1], level="LOW")
+    triage = assess(whole.messages[-1], whole.entities[-1], before)
+    return replace(edit, level=triage.level, emergency=triage.emergency)
+
+
+def _corrected(e: db.EntityRecord, turn: int, edits: Sequence[db.EditRecord]) -> Entity:
+    entity = _entity(e)
+    for edit in edits:
+        if (edit.turn, edit.start, edit.end) == (turn, e.start, e.end) and e.end:
+            entity = replace(entity, status=cast("Status", edit.status))
+    return entity
 
 
 def _entity(e: db.EntityRecord) -> Entity:

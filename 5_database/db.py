@@ -117,6 +117,25 @@ class QuestionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class EditRecord:
+    """A recorded fact that the person corrected, after `after` turns, and the urgency that followed.
+
+    The fact is what turn number `turn` (0 is the first) said at `start` to `end`, or, where `concept` is the id of a follow-up question's
+    rule, the answer to it. `status` is what it is now: absent, past, or for an answer no.
+    """
+
+    after: int
+    turn: int
+    start: int
+    end: int
+    concept: str
+    text: str
+    status: str
+    level: str
+    emergency: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TurnStart:
     """What is known before any model speaks. `answers` are follow-up answers given with this message, by rule id."""
 
@@ -228,6 +247,24 @@ class EntityRow(Base):
     sentence: Mapped[int]
 
 
+class EditRow(Base):
+    """A fact that a person corrected, and the urgency worked out anew."""
+
+    __tablename__ = "fact_edits"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]
+    after: Mapped[int]
+    turn: Mapped[int]
+    start: Mapped[int]
+    end: Mapped[int]
+    concept: Mapped[str] = mapped_column(String(80))
+    text: Mapped[str]
+    status: Mapped[str] = mapped_column(String(12))
+    level: Mapped[str] = mapped_column(String(6))
+    emergency: Mapped[bool]
+
+
 class DocRow(Base):
     """A passage that was shown for a message."""
 
@@ -281,11 +318,8 @@ class Database:
     def begin_turn(self, token: str, start: TurnStart) -> int:
         """Store a message and its triage; returns the turn's id. Raises DatabaseError where that fails or the session is unknown."""
         with self._write() as session:
-            owner = session.scalar(select(SessionRow.id).where(SessionRow.token == token))
-            if owner is None:
-                raise DatabaseError("This conversation is not in the log: start a new one.")
             row = QueryRow(
-                session_id=owner,
+                session_id=self._owner(session, token),
                 created_at=datetime.now(UTC),
                 text=start.text,
                 level=start.level,
@@ -314,6 +348,19 @@ class Database:
             response.timings = dict(end.timings)
             session.add_all(DocRow(query_id=turn, **_fields(p)) for p in end.passages)
 
+    def add_edit(self, token: str, edit: EditRecord) -> None:
+        """Log a corrected fact. Raises DatabaseError where that fails or the session is unknown."""
+        with self._write() as session:
+            session.add(EditRow(session_id=self._owner(session, token), created_at=datetime.now(UTC), **_fields(edit)))
+
+    def edits(self, token: str) -> list[EditRecord]:
+        """All corrected facts of a session, oldest first."""
+        with self._read() as session:
+            rows = session.scalars(
+                select(EditRow).join(SessionRow).where(SessionRow.token == token).order_by(EditRow.id)
+            )
+            return [EditRecord(**_columns(row, EditRecord)) for row in rows]
+
     def turns(self, token: str) -> list[TurnRecord]:
         """All turns of a session, oldest first; none for an unknown token."""
         with self._read() as session:
@@ -333,6 +380,12 @@ class Database:
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()
+
+    def _owner(self, session: Session, token: str) -> int:
+        owner = session.scalar(select(SessionRow.id).where(SessionRow.token == token))
+        if owner is None:
+            raise DatabaseError("This conversation is not in the log: start a new one.")
+        return owner
 
     @contextmanager
     def _write(self) -> Iterator[Session]:

@@ -14,6 +14,7 @@ st.set_page_config(page_title="MediAssist", page_icon=":material/stethoscope:", 
 st.navigation(
     [
         st.Page("views/chat.py", title="Chat", icon=":material/chat:", default=True),
+        st.Page("views/explain.py", title="Why this urgency", icon=":material/rule:"),
         st.Page("views/safety.py", title="What this is, and its limits", icon=":material/health_and_safety:"),
     ]
 ).run()

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from clinical_data import load_places
+from drawing import draw_entities, escaped, wait_until_ready
 from loading import STEPS, backend
 
 BADGES = {
@@ -33,22 +34,10 @@ EXAMPLES = (
     "My chest feels tight and my left arm is numb",
     "What are the signs of a stroke?",
 )
+CORRECTIONS = {"absent": "you do not have this", "past": "it is over", "no": "the answer is no"}
 MOST_REASONS = 3
-STATUS_WORDS = {
-    "present": "",
-    "absent": "not there",
-    "past": "in the past",
-    "hypothetical": "asked about",
-    "uncertain": "not sure",
-}
 ELSEWHERE = "another country"
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^&@=])")
 _CITATION = re.compile(r"\s*\[(\d+)\]\s*$")
-
-
-def escaped(text: str) -> str:
-    """Text of a person, a document or a model, so that none of it acts as Markdown, a link, an image or HTML."""
-    return _MARKDOWN.sub(r"\\\1", text).replace("\n", "  \n")
 
 
 def sentence(text: str) -> str:
@@ -146,23 +135,9 @@ def draw_sources(turn: Any) -> None:
                 if citation.url.startswith("https://"):
                     st.markdown(f"[Open the public source]({citation.url})")
     with st.expander("What was understood, and what was used", icon=":material/visibility:"):
-        draw_entities(turn.start)
+        draw_entities(turn.start.entities)
         for model in turn.end.models or turn.start.models:
             st.markdown(f"- {escaped(model.part.capitalize())}: **{escaped(model.using)}** ({escaped(model.reason)})")
-
-
-def draw_entities(start: Any) -> None:
-    """The entities found, as badges."""
-    if not start.entities:
-        st.markdown("No medical term was found in this message.")
-        return
-    with st.container(horizontal=True):
-        for e in {(e.text.strip(), e.label, e.status): e for e in start.entities}.values():
-            note = ", ".join(w for w in (e.label.lower(), STATUS_WORDS[e.status]) if w)
-            st.badge(
-                f"{escaped(e.text.strip()[:60])} ({note})",
-                color="blue" if e.status in ("present", "uncertain") else "gray",
-            )
 
 
 # --- the conversation ---
@@ -176,6 +151,65 @@ def stored_turns() -> list[Any]:
         st.session_state.turns = database.turns(token)
     turns: list[Any] = st.session_state.get("turns", [])
     return turns
+
+
+def stored_edits() -> list[Any]:
+    """The facts that the person corrected in this session."""
+    database, token = backend().database, st.query_params.get("session")
+    if "edits" not in st.session_state and database and token:
+        st.session_state.edits = database.edits(token)
+    edits: list[Any] = st.session_state.get("edits", [])
+    return edits
+
+
+def draw_edit(edit: Any) -> None:
+    """A line for a fact that was corrected; `edit` is a db.EditRecord."""
+    st.info(
+        f"You corrected “{escaped(edit.text)}”: {CORRECTIONS.get(edit.status, edit.status)}. The urgency was worked out again: **{edit.level}**.",
+        icon=":material/edit:",
+    )
+
+
+def offer_corrections(turns: list[Any], edits: list[Any]) -> None:
+    """Let the person say that something was misunderstood, which is logged and may lower the urgency."""
+    done = {(e.turn, e.start, e.end) if e.end else e.concept for e in edits}
+    questions = {q.id: q.text for t in turns for q in t.start.follow_up}
+    facts = {
+        e.text.strip(): (n, e)
+        for n, t in enumerate(turns)
+        for e in t.start.entities
+        if e.status in ("present", "uncertain") and e.concept and e.value is None and (n, e.start, e.end) not in done
+    }
+    answers = {
+        f"Your yes to: {questions[rule]}": (n, rule)
+        for n, t in enumerate(turns)
+        for rule, said in t.start.answers
+        if said == "yes" and rule in questions and rule not in done
+    }
+    if not facts and not answers:
+        return
+    with st.expander("Did I get something wrong?", icon=":material/edit:"):
+        chosen = st.selectbox("What I understood", [*facts, *answers], key=f"wrong-{len(turns)}-{len(edits)}")
+        with st.container(horizontal=True):
+            for status, label in {"absent": "I do not have this", "past": "It is over, long ago"}.items():
+                if (chosen in facts or status == "absent") and st.button(label, key=f"fix-{status}"):
+                    number, fact = facts[chosen] if chosen in facts else answers[chosen]
+                    keep_edit(turns, edits, number, fact, status)
+                    st.rerun()
+
+
+def keep_edit(turns: list[Any], edits: list[Any], number: int, fact: Any, status: str) -> None:
+    """Work the urgency out again and log the correction."""
+    import db
+
+    edit = backend().pipeline.correct(turns, edits, number, fact, status)  # type: ignore[union-attr]  # drawn once it is there
+    st.session_state.edits = [*edits, edit]
+    database, token = backend().database, st.query_params.get("session")
+    if database and token:
+        try:
+            database.add_edit(token, edit)
+        except db.DatabaseError as error:
+            st.toast(f"Your correction counts, but it was not saved. {error}", icon=":material/warning:")
 
 
 def new_turn(message: str) -> None:
@@ -205,7 +239,7 @@ def items(pipeline: Any, message: str) -> Iterator[Any]:
     import db
 
     turns = list(st.session_state.get("turns", []))
-    conversation = pipeline.conversation_of(turns)
+    conversation = pipeline.conversation_of(turns, stored_edits())
     database, latest, said = backend().database, None, []
     try:
         token = database.open_session(st.query_params.get("session")) if database else None
@@ -232,17 +266,6 @@ def items(pipeline: Any, message: str) -> Iterator[Any]:
         if latest is not None:
             record = st.session_state.turns[-1]
             st.session_state.turns = [*turns, replace(record, end=pipeline.end_record(latest, said))]
-
-
-def wait_until_ready() -> None:
-    """Show how far loading is until urgency can be decided; the message waits, it is not lost."""
-    if backend().triage_ready.is_set():
-        return
-    with st.status("Getting ready. Your message is kept.", expanded=False) as status:
-        bar = st.progress(0.0)
-        while not backend().triage_ready.wait(0.2):
-            bar.progress(backend().step / len(STEPS), STEPS[min(backend().step, len(STEPS) - 1)])
-        status.update(label="Ready", state="complete")
 
 
 @st.fragment(run_every=0.5)
@@ -310,20 +333,28 @@ if not turns and "pending" not in st.session_state:
     st.markdown("Tell me what is wrong, in your own words: what you feel, since when, and how bad it is.")
     offer("For example", EXAMPLES)
 
-for turn in turns:
+edits = stored_edits() if turns else []
+for number, turn in enumerate(turns, 1):
     with st.chat_message("user"):
         st.markdown(escaped(turn.start.text))
     with st.chat_message("assistant"):
         draw_triage(turn.start)
         draw_end(turn)
+    for edit in edits:
+        if edit.after == number:
+            draw_edit(edit)
 
-if turns and turns[-1].start.emergency and "pending" not in st.session_state:
+latest = edits[-1] if edits and edits[-1].after == len(turns) else turns[-1].start if turns else None
+if latest and latest.emergency and "pending" not in st.session_state:
     # A small screen shows the end of the answer, so what matters most stands there too.
     st.error(f"**HIGH: {call_now()}**", icon=":material/emergency:")
 question = open_question(turns)
 if question and "pending" not in st.session_state:
     st.markdown(f"**To be sure:** {escaped(question.text)}")
     offer(f"Answer {len(turns)}", ("Yes", "No", "Not sure"))
+
+if turns and backend().pipeline and "pending" not in st.session_state:
+    offer_corrections(turns, edits)
 
 if "pending" in st.session_state:
     try:

@@ -11,6 +11,7 @@ from db import (
     CitationRecord,
     Database,
     DatabaseError,
+    EditRecord,
     EntityRecord,
     ModelRecord,
     PassageRecord,
@@ -66,8 +67,13 @@ def test_a_turn_comes_back_as_it_was(database: Database) -> None:
 def test_all_tables_are_filled(database: Database) -> None:
     token = database.open_session()
     database.finish_turn(database.begin_turn(token, START), END)
+    edit = EditRecord(1, 0, 0, 10, "chest_pain", "chest pain", "absent", "LOW", False)
+    database.add_edit(token, edit)
+    assert database.edits(token) == [edit]
+    assert database.edits("another token") == []
     assert database.counts() == {
         "sessions": 1,
+        "fact_edits": 1,
         "queries": 1,
         "triage_reasons": 1,
         "ner_entities": 2,

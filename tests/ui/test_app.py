@@ -144,3 +144,30 @@ def test_a_log_that_fails_is_said(app: AppTest, ready: loading.Backend, monkeypa
 def test_the_limits_page_says_that_no_clinician_reviewed_it(ready: loading.Backend) -> None:
     page = AppTest.from_file(str(ROOT / "6_ui" / "views" / "safety.py"), default_timeout=30).run()
     assert "No clinician has reviewed" in shown(page)
+
+
+def test_a_corrected_fact_is_logged_and_lowers_the_urgency(app: AppTest, ready: loading.Backend) -> None:
+    ask(app, "crushing chest pain going down my left arm")
+    assert "HIGH" in app.error[0].value
+    # Everything that was understood is taken back, one fact at a time.
+    while [b for b in app.button if b.key == "fix-absent"]:
+        next(b for b in app.button if b.key == "fix-absent").click().run()
+        assert not app.exception
+    assert "worked out again" in app.info[-1].value
+    assert "HIGH" not in app.info[-1].value
+    assert ready.database
+    kept = ready.database.edits(app.query_params["session"])
+    assert kept and kept[-1].level != "HIGH"
+    # What is typed next starts from there, and a reload shows it again.
+    ask(app, "anything else I should do?")
+    assert app.session_state.turns[-1].start.level == kept[-1].level
+
+
+def test_the_explain_page_shows_rules_and_near_misses(ready: loading.Backend) -> None:
+    page = AppTest.from_file(str(ROOT / "6_ui" / "views" / "explain.py"), default_timeout=60).run()
+    page.text_area[0].set_value("my chest feels tight when I walk uphill").run()
+    page.button[0].click().run()
+    assert not page.exception
+    words = shown(page)
+    assert "chest feels tight" in words and "Angina" in words
+    assert "held back by" in words or "lacks" in words
