@@ -291,7 +291,7 @@ def _imagined(entity: Entity) -> Entity:
 def _part_of_a_finding(modifier: "ConTextModifier", parts: Sequence[Part]) -> bool:
     """Whether a modifier's words are themselves part of a finding: the "no" of "no energy" denies nothing after it."""
     start, end = modifier.modifier_span
-    return any(p.start <= start and end <= p.end for p in parts if p.concept.label not in _QUALITIES)
+    return any(p.holds(start, end) for p in parts if p.concept.label not in _QUALITIES)
 
 
 def _status(categories: set[str], part: Part, general_question: bool, answered_no: bool) -> Status:

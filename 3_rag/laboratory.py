@@ -11,7 +11,9 @@ from functools import cache
 from clinical_data import LabTest, load_lab_tests
 
 # What may stand between a test's name and its value: "my hemoglobin level came back at 7.2".
-_LINK = r"(?:\s|[:=,>(*|-]|\b(?:is|was|are|were|at|of|level|levels|count|came|come|comes|back|my|the|result|results|reading|serum|blood|test|today|now|only|about|around|just|measured|reported|showed|shows|to|up|down|fell|rose|dropped|has|value|a|as|high|low|very)\b)*"
+_LINK = r"(?:\s|[:=,>(*|-]|\b(?:is|was|are|were|at|of|level|levels|count|came|come|comes|back|my|the|result|results|reading|serum|blood|test|today|now|only|about|around|just|measured|reported|showed|shows|to|up|down|fell|rose|dropped|has|value|a|as|high|low|very|elevated|raised|went)\b|\bfrom \d+(?:\.\d+)?(?= ?(?:to|down|up)))*"
+# A strength or a dose is no result: "potassium 10 meq tablets".
+_DOSE = re.compile(r"\s?(?:mg|mcg|micrograms?|ug|g|grams?|iu|units?|tablets?|tabs?|capsules?|pills?|ml|meq|mmol|%)\b(?!\s?/)")
 _VALUE = r"(?P<n>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?:\s?[-\u2013]\s?\d+(?:\.\d+)?(?=\s?(?:/|per\b|u/|mg|mm|$)))?(?!\s?(?:days?|weeks?|wks?|months?|years?|hours?|hrs?|times|am\b|pm\b|yo\b|/\d))"
 _RANGE = re.compile(
     r"(?P<low>\d+(?:\.\d+)?)\s?(?:-|\u2013|to)\s?(?P<high>\d+(?:\.\d+)?)|(?:<|under|less than|below|up to)\s?(?P<under>\d+(?:\.\d+)?)|(?:>|over|more than|above)\s?(?P<over>\d+(?:\.\d+)?)"
@@ -31,6 +33,11 @@ _WORDS = re.compile(
 )
 _FINE = frozenset({"negative", "neg", "none", "not detected", "absent", "normal"})
 _REST = 110  # characters after a value in which its range or flag may stand
+# Where what is said of the result ends: "ketones 1.8 and feeling ok" does not call 1.8 fine.
+_REST_ENDS = re.compile(
+    r"[\n;]|\.\s|\b(?:with|but|otherwise|feeling|feel|i|my|he|she|am)\b|\band\b(?! (?:the |its )?(?:normal|reference|ref|flagged|marked|it))|,(?!\s?(?:which|so|that|it|flagged|marked|normal|high|low|abnormal|and|reference|ref|range|critical|slightly|a bit|just|this|where|when|above|below|elevated|raised|borderline|well|within|portal|out|lab|abnormally|marked|with a normal))"
+)
+_LETTER = re.compile(r"\s?\(?(?P<flag>[hl])\)?(?![\w'])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,15 @@ def _number_result(text: str, name: re.Match[str], test: LabTest, rest_end: int)
     match = _number_pattern().match(text, name.end())
     if not match or match.end() > rest_end:
         return None
+    if not match["unit"] and _DOSE.match(text, match.end()):
+        return None
     quoted = float(match["n"].replace(",", ""))
+    if match["compare"] in ("<", "\u2264"):  # "tsh <0.01": below what can be measured, taken as half of it
+        quoted /= 2
     value = _in_unit(quoted, match["unit"], test)
     if value is None:
         return None
-    rest = re.split(r"[\n;]|\.\s", text[match.end() : min(rest_end, match.end() + _REST)], maxsplit=1)[0]
+    rest = _REST_ENDS.split(text[match.end() : min(rest_end, match.end() + _REST)], maxsplit=1)[0]
     flag, length = _flag(quoted, text[name.end() : match.start("n")], rest)
     return Result(test.id, value, flag, name.start(), match.end() + length)
 
@@ -90,17 +101,20 @@ def _in_unit(quoted: float, unit: str | None, test: LabTest) -> float | None:
 def _flag(quoted: float, before: str, rest: str) -> tuple[str | None, int]:
     """How the result is flagged, and how many characters of `rest` say so: the range beside it first, else the words."""
     limits = _RANGE.search(rest)
+    letter = _LETTER.match(rest)
     words = _NOT_A_FLAG.sub(lambda m: " " * len(m.group()), rest)
-    said = [(m.start(), name, m.end()) for name, pattern in _FLAGS if (m := pattern.search(f"{words}"))]
-    earlier = [name for name, pattern in _FLAGS if pattern.search(before)]
-    length = max([limits.end() if limits else 0, min((end for _, _, end in said), default=0)])
-    if said and min(said)[1] == "result_critical":
-        return "result_critical", length
+    said = [(m.start(), name, m.end()) for name, pattern in _FLAGS if (m := pattern.search(words))]
+    critical = next((end for _, name, end in said if name == "result_critical"), None)
+    if critical is not None:
+        return "result_critical", critical
     if limits:
-        return _compared(quoted, limits), length
+        return _compared(quoted, limits), max([limits.end(), *(end for _, _, end in said if end < limits.end() + 25)])
+    if letter:
+        return {"h": "result_high", "l": "result_low"}[letter["flag"]], letter.end()
     if said:
-        return min(said)[1], length
-    return (earlier[0] if earlier else None), 0
+        _, name, end = min(said)
+        return name, end
+    return next((name for name, pattern in _FLAGS if pattern.search(before)), None), 0
 
 
 def _compared(value: float, limits: re.Match[str]) -> str:
@@ -124,4 +138,4 @@ def _tests() -> tuple[dict[str, LabTest], re.Pattern[str]]:
 def _number_pattern() -> re.Pattern[str]:
     units = {unit for test in load_lab_tests() for unit in (test.unit, *test.convert)}
     unit = "|".join(map(re.escape, sorted(units, key=len, reverse=True)))
-    return re.compile(rf"{_LINK}[<>\u2264\u2265]?\s?{_VALUE}\s?(?P<unit>(?:{unit})(?![a-z]))?")
+    return re.compile(rf"{_LINK}(?P<compare>[<>\u2264\u2265])?\s?{_VALUE}\s?(?P<unit>(?:{unit})(?![a-z]))?")

@@ -40,12 +40,20 @@ class Token(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A concept found at tokens `start` to `end` (end excluded). `denied`: "my chest doesn't hurt" says the pain is absent."""
+    """A concept found at tokens `start` to `end` (end excluded). `denied`: "my chest doesn't hurt" says the pain is absent.
+
+    `pieces`: where the words of what was put together stand; the gap between them says nothing of it.
+    """
 
     start: int
     end: int
     concept: Concept
     denied: bool = False
+    pieces: tuple[tuple[int, int], ...] = ()
+
+    def holds(self, start: int, end: int) -> bool:
+        """Whether the words from `start` to `end` are its own."""
+        return any(a <= start and end <= b for a, b in self.pieces or ((self.start, self.end),))
 
 
 class _Depth(Enum):
@@ -174,7 +182,9 @@ class PhraseFinder:
             gaps = [[t.norm for t in sentence[a.end : b.start]] for a, b in pairwise(row)]
             if all(a.end <= b.start for a, b in pairwise(row)) and all(map(self._is_near, gaps)):
                 denied = any(_denies(gap) for gap in gaps)
-                found.append(Part(row[0].start, row[-1].end, concept, denied))
+                found.append(
+                    Part(row[0].start, row[-1].end, concept, denied, tuple((p.start, p.end) for p in row))
+                )
         for part in found:
             if not any(part.start <= o.start and o.end <= part.end and o.end - o.start < part.end - part.start for o in found):
                 yield part
@@ -196,7 +206,8 @@ class PhraseFinder:
                 # A body part that is already taken lends its name, not its words.
                 first, last = (feeling, feeling) if site in used else sorted((feeling, site), key=lambda p: p.start)
                 finding = self._lexicon.finding(site.concept, feeling.concept)
-                made.append(Part(first.start, last.end, finding, denied=_denied(sentence, site, feeling)))
+                own = tuple(dict.fromkeys([(first.start, first.end), (last.start, last.end)]))
+                made.append(Part(first.start, last.end, finding, _denied(sentence, site, feeling), own))
                 used |= {feeling, site}
         return sorted([p for p in parts if p not in used] + made, key=lambda p: (p.start, p.end))
 

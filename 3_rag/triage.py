@@ -438,7 +438,9 @@ def other_language(text: str, entities: Sequence[Entity]) -> ForeignLanguage | N
 def main(argv: Sequence[str] | None = None) -> int:
     """Print why a message gets its level."""
     parser = argparse.ArgumentParser(description="Decide how urgent a message is, and show why.")
-    parser.add_argument("--explain", metavar="MESSAGE", required=True, help="what is wrong, in plain English, in quotes")
+    parser.add_argument(
+        "--explain", metavar="MESSAGE", required=True, help="what is wrong, in plain English, in quotes"
+    )
     parser.add_argument("--all", action="store_true", help="list every rule that nearly fired, not the ten most urgent")
     args = parser.parse_args(argv)
     print(explained(explain(args.explain), None if args.all else 10))
@@ -448,14 +450,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def explained(explanation: Explanation, most: int | None = 10) -> str:
     """An explanation as text; `most` near misses at most."""
     triage = explanation.triage
-    lines = [f"Urgency: {triage.level}" + (", emergency" if triage.emergency else "") + f" ({triage.kind})", "", "Understood"]
+    lines = [
+        f"Urgency: {triage.level}" + (", emergency" if triage.emergency else "") + f" ({triage.kind})",
+        "",
+        "Understood",
+    ]
     for e in explanation.entities:
         value = "" if e.value is None else f" = {e.value:g}"
         lines.append(f"  {e.text!r}: {load_lexicon().name(e.concept or e.label)}{value} ({e.status}, {e.subject})")
     lines += ["  nothing"] if not explanation.entities else []
     lines += ["", "Rules that fired"]
     for r in triage.reasons:
-        lines += [f"  {r.level} {r.rule}: {r.why}", f"      from {', '.join(map(repr, r.evidence)) or 'the message as a whole'}"]
+        lines += [
+            f"  {r.level} {r.rule}: {r.why}",
+            f"      from {', '.join(map(repr, r.evidence)) or 'the message as a whole'}",
+        ]
         lines += [f"      {r.source.name} {r.source.url}"]
     lines += ["  none"] if not triage.reasons else []
     lines += ["", "Rules that nearly fired"]
