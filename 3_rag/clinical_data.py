@@ -327,7 +327,10 @@ def load_context() -> ContextData:
             ContextRule(
                 r["category"],
                 r["direction"],
-                (*map(str, r.get("say", ())), *(say for c in r.get("concepts", ()) for say in load_lexicon().concepts[c].say)),
+                (
+                    *map(str, r.get("say", ())),
+                    *(say for c in r.get("concepts", ()) for say in load_lexicon().concepts[c].say),
+                ),
                 frozenset(r["labels"]) if "labels" in r else None,
                 frozenset(r["not_labels"]) if "not_labels" in r else None,
             )

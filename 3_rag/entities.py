@@ -138,9 +138,7 @@ class _Reader:
             for entity in self._read_sentence(source, sentence, number, beings[number]):
                 # For an exam or a novel, unless the writer speaks of themselves.
                 unreal = imagined and not self._speaks_of_self(sentence)
-                found.setdefault(
-                    (entity.start, entity.end, entity.concept), _imagined(entity) if unreal else entity
-                )
+                found.setdefault((entity.start, entity.end, entity.concept), _imagined(entity) if unreal else entity)
         quoted = [e for r in results(source.text) for e in _result(source, r, sentences)]
         # "Urinalysis blood: moderate" names no bleeding.
         found = {k: e for k, e in found.items() if not any(q.start < e.end and e.start < q.end for q in quoted)}
@@ -275,7 +273,9 @@ class _Reader:
                 return "thing"
             word = before[position]
             if word in self._words.pronouns:
-                named = [b for w in before[:position] if w not in self._words.pronouns and (b := self._being(w, sentence))]
+                named = [
+                    b for w in before[:position] if w not in self._words.pronouns and (b := self._being(w, sentence))
+                ]
                 meant = next((b for b in reversed(named) if b != "writer"), last_being)
                 if meant == "animal" or word not in ("it", "its"):
                     return "animal" if meant == "animal" else "other"

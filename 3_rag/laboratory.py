@@ -13,7 +13,9 @@ from clinical_data import LabTest, load_lab_tests
 # What may stand between a test's name and its value: "my hemoglobin level came back at 7.2".
 _LINK = r"(?:\s|[:=,>(*|-]|\b(?:is|was|are|were|at|of|level|levels|count|came|come|comes|back|my|the|result|results|reading|serum|blood|test|today|now|only|about|around|just|measured|reported|showed|shows|to|up|down|fell|rose|dropped|has|value|a|as|high|low|very|elevated|raised|went)\b|\bfrom \d+(?:\.\d+)?(?= ?(?:to|down|up)))*"
 # A strength or a dose is no result: "potassium 10 meq tablets".
-_DOSE = re.compile(r"\s?(?:mg|mcg|micrograms?|ug|g|grams?|iu|units?|tablets?|tabs?|capsules?|pills?|ml|meq|mmol|%)\b(?!\s?/)")
+_DOSE = re.compile(
+    r"\s?(?:mg|mcg|micrograms?|ug|g|grams?|iu|units?|tablets?|tabs?|capsules?|pills?|ml|meq|mmol|%)\b(?!\s?/)"
+)
 _VALUE = r"(?P<n>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?:\s?[-\u2013]\s?\d+(?:\.\d+)?(?=\s?(?:/|per\b|u/|mg|mm|$)))?(?!\s?(?:days?|weeks?|wks?|months?|years?|hours?|hrs?|times|am\b|pm\b|yo\b|/\d))"
 _RANGE = re.compile(
     r"(?P<low>\d+(?:\.\d+)?)\s?(?:-|\u2013|to)\s?(?P<high>\d+(?:\.\d+)?)|(?:<|under|less than|below|up to)\s?(?P<under>\d+(?:\.\d+)?)|(?:>|over|more than|above)\s?(?P<over>\d+(?:\.\d+)?)"

@@ -105,9 +105,15 @@ class PhraseFinder:
     def parts(self, sentence: Sequence[Token]) -> list[Part]:
         """Lexicon hits, none inside a longer one, with body parts and sensations put together, and what frames make; in order."""
         hits = {hit for depth in _Depth for hit in self._hits(sentence, depth)}
+        asides = [hit for hit in hits if hit.concept.label == "ASIDE"]
+        hits = {
+            hit for hit in hits if hit in asides or not any(a.start < hit.end and hit.start < a.end for a in asides)
+        }
         framed = self._framed(sentence, hits)
         chosen: list[tuple[Part, set[int]]] = []
-        for hit in sorted((h for h in hits if h.concept.kind != "piece"), key=lambda p: (p.start - p.end, p.start, p.concept.id)):
+        for hit in sorted(
+            (h for h in hits if h.concept.kind != "piece"), key=lambda p: (p.start - p.end, p.start, p.concept.id)
+        ):
             spanned = range(hit.start, hit.end)
             words = {i for i in spanned if sentence[i].norm not in self._context.fillers} or set(spanned)
             # Inside a longer one, "killing me" in "homework is killing me" says nothing of its own.
@@ -170,9 +176,7 @@ class PhraseFinder:
                     made[frame.concept, part.start, part.end] = part
         return list(made.values())
 
-    def _filled(
-        self, sentence: Sequence[Token], frame: Frame, filling: Mapping[str, list[Part]]
-    ) -> Iterator[Part]:
+    def _filled(self, sentence: Sequence[Token], frame: Frame, filling: Mapping[str, list[Part]]) -> Iterator[Part]:
         """Every way in which a frame's slots are filled, but none that spans a closer one."""
         slots = [[hit for name in slot for hit in filling.get(name, ())] for slot in frame.slots]
         concept = self._lexicon.concepts[frame.concept]
@@ -182,11 +186,11 @@ class PhraseFinder:
             gaps = [[t.norm for t in sentence[a.end : b.start]] for a, b in pairwise(row)]
             if all(a.end <= b.start for a, b in pairwise(row)) and all(map(self._is_near, gaps)):
                 denied = any(_denies(gap) for gap in gaps)
-                found.append(
-                    Part(row[0].start, row[-1].end, concept, denied, tuple((p.start, p.end) for p in row))
-                )
+                found.append(Part(row[0].start, row[-1].end, concept, denied, tuple((p.start, p.end) for p in row)))
         for part in found:
-            if not any(part.start <= o.start and o.end <= part.end and o.end - o.start < part.end - part.start for o in found):
+            if not any(
+                part.start <= o.start and o.end <= part.end and o.end - o.start < part.end - part.start for o in found
+            ):
                 yield part
 
     def _is_near(self, gap: Sequence[str]) -> bool:

@@ -349,12 +349,28 @@ def _kind(
 
 
 def _tells_of_someone(text: str, entities: Sequence[Entity]) -> bool:
-    """A tale of some length about a person, in which no complaint was recognised: not known to be harmless."""
-    if any(e.concept in ("improving", "figure_of_speech") for e in entities):
+    """A statement about a person in which no complaint was recognised, with something medical in it or of some length: not known to be harmless.
+
+    What is only past was recognised; a list of what is absent suggests a complaint that was not.
+    """
+    if any(e.concept in ("improving", "figure_of_speech") or e.status == "past" for e in entities):
         return False
-    words = re.findall(r"[a-z']+", text.lower())
+    medical = any(e.concept and e.label not in ("ASIDE", "AGE", "SEX") for e in entities)
     about = {"i", "i'm", "i've", "my", "he", "she", "he's", "she's", "his", "her", "they"} | load_context().people
-    return len(words) >= 8 and bool(about & set(words)) and words[0] not in _ASKS and not text.rstrip().endswith("?")
+    asides = [e.text.lower() for e in entities if e.label == "ASIDE"]
+    for said in re.findall(r"[^.!?\n]+(?:[.!\n]+|$)", text.lower()):
+        statement = said
+        for aside in asides:
+            statement = statement.replace(aside, " ")
+        words = re.findall(r"[a-z']+", statement)
+        if (
+            len(words) >= (5 if medical else 8)
+            and about & set(words)
+            and words[0] not in _ASKS
+            and not _QUESTION.search(statement)
+        ):
+            return True
+    return False
 
 
 def _present(entities: Sequence[Entity]) -> list[Entity]:
@@ -410,26 +426,33 @@ def _self_care_concepts() -> frozenset[str]:
 
 
 def other_language(text: str, entities: Sequence[Entity]) -> ForeignLanguage | None:
-    """The language of a message that is not English, by its script or by several of its commonest words; None for English."""
+    """The language of a message, or of a sentence of it, that is not English, by its script or by several of its commonest words; None for English."""
     letters = [c for c in text if c.isalpha()]
-    words = re.findall(r"[^\W\d_]+", text.lower())
+    # What we read in it was English.
+    read = {
+        word for e in entities if e.concept and e.text.isascii() and e.status == "present" for word in _letters(e.text)
+    }
     for language in load_languages():
         if language.script:
             pattern = re.compile(f"[{language.script}]")
             if letters and sum(bool(pattern.match(c)) for c in letters) * 2 > len(letters):
                 return language
-        elif words:
-            hits = sum(w in language.words for w in words)
+            continue
+        for sentence in re.split(r"[.!?\n]", text):
+            words = _letters(sentence)
+            known = [w for w in words if w in language.words]
             if (
-                hits * 3 >= len(words)
-                and hits >= min(2, len(words))
-                and not any(
-                    e.concept and e.text.isascii() and e.label != "OTHER" and e.status == "present" and hits < 2
-                    for e in entities
-                )
+                len(known) * 3 >= len(words)
+                and len(known) >= min(2, len(words))
+                and words
+                and (len(known) > 1 or not read)
             ):
                 return language
     return None
+
+
+def _letters(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text.lower())
 
 
 # --- the command ---
