@@ -5,7 +5,7 @@ Content is data so that a clinician can audit it without reading code: `lexicon/
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -148,6 +148,7 @@ class ContextData:
     things: frozenset[str]
     thing_verbs: frozenset[str]
     framings: tuple[str, ...]
+    scope: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,11 @@ class Rule:
     source: Source
     fires: tuple[str, ...]
     near_misses: tuple[str, ...]
+
+    @property
+    def limits_by_concept(self) -> Mapping[str, Sequence[Limit]]:
+        """The limits, those of one measurement together: one value must meet them all."""
+        return {c: [x for x in self.limits if x.concept == c] for c in dict.fromkeys(x.concept for x in self.limits)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +363,7 @@ def load_context() -> ContextData:
         things=frozenset(data["things"]),
         thing_verbs=frozenset(data["thing_verbs"]),
         framings=tuple(data["framings"]),
+        scope={name: frozenset(map(str, words)) for name, words in data["scope"].items()},
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import spacy
 from loguru import logger
@@ -25,9 +25,7 @@ from measurements import measurements, number_before
 from models import entity_model
 from phrases import Part, PhraseFinder, Token
 from plain_text import PlainText, clean, plain
-
-if TYPE_CHECKING:
-    from medspacy.context import ConTextModifier
+from scope import QUALITIES, Scope
 
 logger.disable("medspacy")  # its debug lines hold the patient's text
 logger.disable("PyRuSH")
@@ -45,8 +43,6 @@ _WINDOW, _OVERLAP = (
     60,
     20,
 )  # tokens: ConText is quadratic in length, so long unpunctuated text is read in overlapping windows
-# "Severe", "worse", "baby" say how a finding is, or whose; they are not themselves absent or past.
-_QUALITIES = {"SEVERITY", "ONSET", "COURSE", "AGE", "SEX"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +101,7 @@ class _Reader:
         from medspacy.context import ConText, ConTextRule  # 2 to 4 s: only when the first message is read
 
         self._words = load_context()
+        self._scope = Scope(self._words)
         self._framing = re.compile(r"\b(?:" + "|".join(map(re.escape, self._words.framings)) + r")\b")
         self._nlp = Language(spacy.blank("en").vocab)
         self._nlp.tokenizer = Tokenizer(self._nlp.vocab)  # our tokens, split at spaces alone
@@ -164,14 +161,20 @@ class _Reader:
                     runs.append(([], ""))
             elif token.norm == "\n":
                 goes_on = not run or run[-1].norm in self._words.runs_on
-                run.append(token._replace(norm="#soft" if goes_on else "#line"))
+                answer = run and run[-1].norm == "no" and any(t.norm in (":", "-", "?", "=") for t in run[-2:-1])
+                run.append(token._replace(norm="#soft" if goes_on and not answer else "#line"))
             else:
                 run.append(token)
         sentences = []
         for (run, ending), (after, _) in zip(runs, [*runs[1:], ([], "")], strict=True):
             if run:
                 run.append(Token("#end", run[-1].end, run[-1].end))
-            denied = ending == "?" and len(after) < 3 and bool({"none", "no", "nope"} & {t.norm for t in after[:1]})
+            denied = (
+                ending == "?"
+                and len(after) < 3
+                and bool({"none", "no", "nope", "nah", "not", "never"} & {t.norm for t in after[:1]})
+                and after[-1].norm != "sure"
+            )
             for start in range(0, max(1, len(run) - _OVERLAP), _WINDOW - _OVERLAP):
                 if window := run[start : start + _WINDOW]:
                     sentences.append(_Sentence(window, ending == "?", denied))
@@ -188,7 +191,7 @@ class _Reader:
         return before
 
     def _being(self, word: str, sentence: _Sentence) -> Subject | None:
-        if word in self._words.people:
+        if word in self._words.people or (word.endswith("s") and word[:-1] in self._words.people):  # "my wifes"
             return "other"
         if word in self._words.animals and not self._words.animal_acts & set(sentence.norms):
             return "animal"
@@ -219,7 +222,7 @@ class _Reader:
 
     def _statuses(self, sentence: _Sentence, parts: Sequence[Part]) -> Iterator[tuple[Status, bool]]:
         """For each part its status, and whether it is family history."""
-        tokens = self._with_stops(sentence.norms)
+        tokens = self._scope.with_stops(sentence.norms)
         doc = Doc(self._nlp.vocab, words=tokens, sent_starts=[i == 0 for i in range(len(tokens))])
         doc.spans["parts"] = [Span(doc, p.start, p.end, label=p.concept.label) for p in parts]
         with warnings.catch_warnings():
@@ -227,19 +230,13 @@ class _Reader:
             self._context(doc)
         general = self._is_general_question(sentence)
         for part, span in zip(parts, doc.spans["parts"], strict=True):
-            if part.concept.label in _QUALITIES:
+            if part.concept.label in QUALITIES:
                 yield "present", False
                 continue
-            categories = {m.category for m in span._.modifiers if not _part_of_a_finding(m, parts)}
-            family = "FAMILY" in categories and not self._words.just_now & set(tokens)
+            categories = {m.category for m in span._.modifiers if self._scope.acts(m, tokens, part, parts)}
+            family = "FAMILY" in categories or self._scope.is_family_history(tokens, part)
+            family &= not self._words.just_now & set(self._scope.clause_until(tokens, part.end))
             yield _status(categories, part, general, sentence.answered_no), family
-
-    def _with_stops(self, norms: list[str]) -> list[str]:
-        """The words with `#comma` for each comma that ends a negation."""
-        if norms[0] in self._words.list_openers:
-            return norms
-        ends = [i for i, norm in enumerate(norms) if norm == "," and not self._words.list_words & set(norms[i:])]
-        return ["#comma" if i in ends else norm for i, norm in enumerate(norms)]
 
     def _speaks_of_self(self, sentence: _Sentence) -> bool:
         """ "I have", "my chest": but not "I'm writing my novel", where only what follows it counts."""
@@ -288,12 +285,6 @@ def _imagined(entity: Entity) -> Entity:
     return replace(entity, status="hypothetical") if entity.status in ("present", "uncertain") else entity
 
 
-def _part_of_a_finding(modifier: "ConTextModifier", parts: Sequence[Part]) -> bool:
-    """Whether a modifier's words are themselves part of a finding: the "no" of "no energy" denies nothing after it."""
-    start, end = modifier.modifier_span
-    return any(p.holds(start, end) for p in parts if p.concept.label not in _QUALITIES)
-
-
 def _status(categories: set[str], part: Part, general_question: bool, answered_no: bool) -> Status:
     if general_question and part.concept.label != "CRISIS":  # "what's the easiest way to die" is no general question
         return "hypothetical"
@@ -301,7 +292,7 @@ def _status(categories: set[str], part: Part, general_question: bool, answered_n
         return "absent"
     if "HYPOTHETICAL" in categories:
         return "hypothetical"
-    if "HISTORICAL" in categories:
+    if categories & {"HISTORICAL", "RECENT_PAST", "WHEN_YOUNG", "ENDED"}:
         return "past"
     return "uncertain" if "POSSIBLE_EXISTENCE" in categories else "present"
 

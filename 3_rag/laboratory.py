@@ -21,7 +21,7 @@ _RANGE = re.compile(
     r"(?P<low>\d+(?:\.\d+)?)\s?(?:-|\u2013|to)\s?(?P<high>\d+(?:\.\d+)?)|(?:<|under|less than|below|up to)\s?(?P<under>\d+(?:\.\d+)?)|(?:>|over|more than|above)\s?(?P<over>\d+(?:\.\d+)?)"
 )
 _NOT_A_FLAG = re.compile(
-    r"per high[- ]power(?:ed)? field|(?:normal|reference|ref)(?: (?:range|limit|limits|value|values|cutoff))?(?: (?:is|of|says|goes|being))*|normal$"
+    r"per high[- ]power(?:ed)? field|(?:normal|reference|ref)(?: (?:range|limit|limits|value|values|cutoff))?(?: (?:is|of|says|goes|being))+|(?:normal|reference|ref) (?:range|limits?|values?|cutoff)"
 )
 _FLAGS = (
     ("result_critical", re.compile(r"\b(?:critical|critically|panic|alert)\b")),

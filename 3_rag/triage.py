@@ -123,9 +123,9 @@ class _Findings:
         sentence = min(shared)
         return [next(e for where, e in hit if where == sentence) for hit in hits]
 
-    def measured(self, limit: Limit) -> list[Entity]:
-        """The measurements that cross a limit."""
-        return [e for _, e in self.of.get(limit.concept, ()) if e.value is not None and limit.met(e.value)]
+    def measured(self, concept: str, limits: Iterable[Limit]) -> list[Entity]:
+        """The measurements of `concept` that each cross all of its limits."""
+        return [e for _, e in self.of.get(concept, ()) if e.value is not None and all(x.met(e.value) for x in limits)]
 
     def first(self, term: Term) -> list[Entity]:
         """The entities of the first alternative that is met, or nothing."""
@@ -274,14 +274,14 @@ def _match(rule: Rule, findings: _Findings) -> _Match | None:
             lacks.append(_plain(term))
         if len(lacks) > 1 or not evidence:
             return None
-    for limit in rule.limits:
-        met = findings.measured(limit)
-        if limit.concept == "duration":
+    for concept, limits in rule.limits_by_concept.items():
+        met = findings.measured(concept, limits)
+        if concept == "duration":
             # How long it has been counts where it is said of the finding, not of something else.
             met = [m for m in met if not evidence or any(abs(m.sentence - e.sentence) <= 1 for e in evidence)]
         evidence += met
         if not met:
-            lacks.append(f"{load_lexicon().name(limit.concept)} {limit.compare} {limit.value:g}")
+            lacks.append(f"{load_lexicon().name(concept)} {' and '.join(f'{x.compare} {x.value:g}' for x in limits)}")
     supporting = [e for alternative in rule.any_of for e in findings.meeting(alternative)]
     if rule.any_of and len({e.concept for e in supporting}) < rule.count:
         lacks.append(_lacking_any(rule))
