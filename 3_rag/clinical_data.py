@@ -144,6 +144,8 @@ class ContextData:
     people_in_general: frozenset[str]
     animals: frozenset[str]
     pronouns: frozenset[str]
+    with_animals: frozenset[str]
+    lasting_conditions: frozenset[str]
     animal_acts: frozenset[str]
     things: frozenset[str]
     thing_verbs: frozenset[str]
@@ -359,6 +361,8 @@ def load_context() -> ContextData:
         people_in_general=frozenset(data["people_in_general"]),
         animals=frozenset(data["animals"]),
         pronouns=frozenset(data["pronouns"]),
+        with_animals=frozenset(data["with_animals"]),
+        lasting_conditions=frozenset(data["lasting_conditions"]),
         animal_acts=frozenset(data["animal_acts"]),
         things=frozenset(data["things"]),
         thing_verbs=frozenset(data["thing_verbs"]),

@@ -105,7 +105,8 @@ class _Reader:
         self._framing = re.compile(r"\b(?:" + "|".join(map(re.escape, self._words.framings)) + r")\b")
         self._nlp = Language(spacy.blank("en").vocab)
         self._nlp.tokenizer = Tokenizer(self._nlp.vocab)  # our tokens, split at spaces alone
-        self._finder = PhraseFinder(load_lexicon(), self._words, self._nlp.vocab)
+        self._lexicon = load_lexicon()
+        self._finder = PhraseFinder(self._lexicon, self._words, self._nlp.vocab)
         self._context = ConText(self._nlp, rules=None, input_span_type="group", span_group_name="parts")
         self._context.add(
             [
@@ -193,10 +194,15 @@ class _Reader:
     def _being(self, word: str, sentence: _Sentence) -> Subject | None:
         if word in self._words.people or (word.endswith("s") and word[:-1] in self._words.people):  # "my wifes"
             return "other"
-        if word in self._words.animals and not self._words.animal_acts & set(sentence.norms):
+        if word in self._words.animals and self._is_about_animal(word, sentence.norms):
             return "animal"
         # "my dog": the pet is whose it is about, not the writer.
         return "writer" if word in self._words.writer else None
+
+    def _is_about_animal(self, animal: str, norms: list[str]) -> bool:
+        """Not where it did something to a person, nor in "walking the dog"."""
+        at = norms.index(animal)
+        return not (self._words.animal_acts & set(norms) or self._words.with_animals & set(norms[max(0, at - 2) : at]))
 
     def _read_sentence(
         self, source: PlainText, sentence: _Sentence, number: int, last_being: Subject
@@ -236,7 +242,10 @@ class _Reader:
             categories = {m.category for m in span._.modifiers if self._scope.acts(m, tokens, part, parts)}
             family = "FAMILY" in categories or self._scope.is_family_history(tokens, part)
             family &= not self._words.just_now & set(self._scope.clause_until(tokens, part.end))
-            yield _status(categories, part, general, sentence.answered_no), family
+            status = _status(categories, part, general, sentence.answered_no)
+            if status == "past" and self._lexicon.lineage(part.concept.id) & self._words.lasting_conditions:
+                status = "present"
+            yield status, family
 
     def _speaks_of_self(self, sentence: _Sentence) -> bool:
         """ "I have", "my chest": but not "I'm writing my novel", where only what follows it counts."""

@@ -53,7 +53,7 @@ class Scope:
         """Whether a modifier is about the finding `part`, and not about another word between them or part of a finding itself."""
         start, end = modifier.modifier_span
         category = modifier.category
-        if _is_part_of_a_finding(start, end, tokens, parts):
+        if _is_part_of_a_finding(start, end, part, parts):
             return False
         if category in _DENIED_OR_OVER and self._is_taken_back(tokens, start):
             return False
@@ -68,6 +68,8 @@ class Scope:
 
     def _acts_forward(self, modifier: "ConTextModifier", tokens: Sequence[str], part: Part, gap: Sequence[str]) -> bool:
         start, end = modifier.modifier_span
+        if modifier.direction == "BIDIRECTIONAL" and start > 1 and _COMMAS & set(gap):
+            return False  # "a transplant two years ago, temp 38.6"
         match modifier.category:
             case "NEGATED_EXISTENCE":
                 light = self._light | (self._words["meaning"] if part.concept.label == "CRISIS" else frozenset())
@@ -166,10 +168,13 @@ class Scope:
         return not self._words["not_the_finding"] & set(words[words[:1] == ["have"] :])
 
 
-def _is_part_of_a_finding(start: int, end: int, tokens: Sequence[str], parts: Sequence[Part]) -> bool:
-    """Whether a modifier's words are themselves part of a finding: the "no" of "no energy" denies nothing after it."""
-    return any(
-        p.holds(start, end) and not _COMMAS & set(tokens[p.start : start])
+def _is_part_of_a_finding(start: int, end: int, part: Part, parts: Sequence[Part]) -> bool:
+    """Whether a modifier's words are themselves part of a finding: the "no" of "no energy" denies nothing after it.
+
+    Where another finding shares words with this one, as "want to hurt myself" does with "dont want to hurt", its words still act on this.
+    """
+    return part.holds(start, end) or any(
+        p.holds(start, end) and not (p.start < part.end and part.start < p.end)
         for p in parts
         if p.concept.label not in QUALITIES
     )
