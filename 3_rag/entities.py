@@ -38,6 +38,8 @@ FEVER = 38.0  # Celsius; NHS, High temperature (fever) in adults: https://www.nh
 _SELF = re.compile(
     r"\b(?:i (?:really |also |honestly |do |still )?(?:have|had|am|feel|felt|took|want|cant|got|keep|woke|fell|need|was|think|might|wont)|im (?!writing|studying|revising|working)|ive|my (?!novel|book|story|script|character|exam|homework|teacher|lecturer|class|hero|heroine)|me|mine|myself)\b"
 )
+_OWN_REACH = 5  # words between "I" or "my" and what the writer plainly has
+_CHILD = 13.0  # years; younger people hardly write themselves
 _BULLETS = {"-", "*", "\u2022", "\u2013", "\n"}
 _WINDOW, _OVERLAP = (
     60,
@@ -58,6 +60,9 @@ class Entity:
     concept: str | None = None
     value: float | None = None
     sentence: int = 0
+    owner: Literal["writer", "other"] | None = (
+        None  # whose it plainly is: "my knee", "he is 70"; None where that is not said
+    )
 
 
 @dataclass(frozen=True)
@@ -224,6 +229,7 @@ class _Reader:
                 subject="family" if status[1] else subject,
                 concept=part.concept.id,
                 sentence=number,
+                owner=self._owner(sentence.norms[: part.start], subject),
             )
 
     def _statuses(self, sentence: _Sentence, parts: Sequence[Part]) -> Iterator[tuple[Status, bool]]:
@@ -268,6 +274,15 @@ class _Reader:
             first in openers and not personal & set(rest) and not {"barely", "hardly", "just", "only"} & set(rest[:1])
         )
 
+    def _owner(self, before: list[str], subject: Subject) -> Literal["writer", "other"] | None:
+        """Whose a finding plainly is. In "I found his rash" and "I can't wake" the writer only tells of it."""
+        if subject == "other":
+            return "other"
+        near = before[-_OWN_REACH:]
+        said = max((i for i, word in enumerate(near) if word in self._words.writer), default=None)
+        own = subject == "writer" and said is not None and not self._words.scope["telling"] & set(near[said:])
+        return "writer" if own else None
+
     def _subject(self, sentence: _Sentence, part: Part, last_being: Subject) -> Subject | Literal["thing"]:
         before = sentence.norms[: part.start]
         for position in range(len(before) - 1, -1, -1):
@@ -307,10 +322,21 @@ def _status(categories: set[str], part: Part, general_question: bool, answered_n
 
 
 def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Entity]:
+    people, writer = load_context().people, load_context().writer
     for m in measurements(source.text):
         start, end = source.span(m.start, m.end)
         number = _sentence_at(m.start, sentences)
-        yield Entity(source.original[start:end], m.label, start, end, concept=m.concept, value=m.value, sentence=number)
+        found = Entity(
+            source.original[start:end], m.label, start, end, concept=m.concept, value=m.value, sentence=number
+        )
+        if m.concept == "age" and sentences:
+            # The last person named up to three words after it: "my dad, 70", "6 month old baby", "I'm 34".
+            near = [t.norm for t in sentences[number].tokens if t.start < m.end]
+            near += [t.norm for t in sentences[number].tokens if t.start >= m.end][:3]
+            named = next((w for w in reversed(near) if w in people | (writer - {"my", "our"})), None)
+            other = m.value < _CHILD or named in people
+            found = replace(found, owner="other" if other else "writer" if named else None)
+        yield found
 
 
 def _result(source: PlainText, result: Result, sentences: Sequence[_Sentence]) -> Iterator[Entity]:

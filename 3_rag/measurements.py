@@ -57,6 +57,11 @@ def _hours(match: re.Match[str]) -> float:
     return _number(match["n"]) * next(hours for start, hours in _HOURS.items() if unit.startswith(start))
 
 
+def _clinicians_duration(match: re.Match[str]) -> float:
+    """ "3/7", "2/52", "6/12": days, weeks and months, as clinicians write them."""
+    return float(match["n"]) * {"7": 24.0, "52": 168.0, "12": 730.0}[match["unit"]]
+
+
 def _temperature(match: re.Match[str]) -> dict[str, float] | None:
     """Celsius. Without a unit, what can only be Fahrenheit is taken as such; what is no body temperature is flagged to be asked about."""
     value = _number(match["n"])
@@ -129,6 +134,7 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], floa
     ("oxygen", "VITAL", re.compile(r"\b(?P<n>\d{2})\s?%\s?(?:on (?:room )?air|oxygen|o2|sats?|ra\b)"), _within(40, 100)),
     ("breathing_rate", "VITAL", re.compile(r"\b(?:rr|resps?|resp(?:iratory|iration)? rate|breathing rate|breath rate)\b(?:\s|:|=|is|of|was){0,6}(?P<n>\d{1,3})\b"), _within(2, 120)),
     ("breathing_rate", "VITAL", re.compile(r"\b(?P<n>\d{1,3})\s?breaths? (?:a|per) min"), _within(2, 120)),
+    ("breathing_rate", "VITAL", re.compile(r"\bbreathing (?:at |about |around )?(?P<n>\d{1,3})(?: times)? (?:a|per) min"), _within(2, 120)),
     ("heart_rate", "VITAL", re.compile(r"\b(?:hr|heart ?rate|heart ?beat|pulse|resting heart)\b[^.\d]{0,18}(?P<n>\d{2,3})\b(?!\s?/)"), _within(20, 300)),
     ("heart_rate", "VITAL", re.compile(r"\b(?:racing|galloping|thumping|pounding|beating|hammering)\b (?:away )?(?:at|around|about|over|up to|going) (?:about |around |over )?(?P<n>\d{2,3})\b"), _within(40, 300)),
     ("heart_rate", "VITAL", re.compile(r"\b(?P<n>\d{2,3})\s?(?:bpm|beats (?:a|per) min)"), _within(20, 300)),
@@ -138,7 +144,8 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], floa
     ("age", "AGE", re.compile(r"\b(?:mum|mom|mother|dad|father|gran|nan|grandma|grandpa|grandad|wife|husband|son|daughter|brother|sister|uncle|aunt|neighbou?r|friend|partner|patient|man|woman|lady),? \(?(?P<n>\d{1,3})(?P<unit>)\)?(?=\s?[,.)]| (?:has|is|with|and|was|had|on|who|just)\b)"), _age),
     ("age", "AGE", re.compile(r"^\s*(?P<n>[1-9]\d)(?P<unit>)(?=\s?(?:[,.]\s|here\b|yo\b))"), _age),
     ("pain_score", "SEVERITY", re.compile(r"\b(?P<n>\d{1,2})\s?(?:/|out of)\s?10\b"), _within(0, 10)),
-    ("duration", "DURATION", _compile(r"(?<!once )(?<!twice )(?<!times )(?<!every )(?<!per )\b(?:for|over|past|last|lasted|about|in|since|x|after|took)?\s?(?:the |about |around |at least |more than |over |nearly |almost |past |last )*\b(?P<n>NUMBER)\s?-?(?:or so |more |long |whole |full |solid )?" + _UNIT_TIME + r"(?!\s?-?(?:old|pregnant|of age|gestation))"), _hours),
+    ("duration", "DURATION", _compile(r"(?<!once)(?<!once )(?<!twice)(?<!twice )(?<!times)(?<!times )(?<!every)(?<!every )(?<!per)(?<!per )(?<!two)(?<!two )(?<!three)(?<!three )(?<!four)(?<!four )(?<!few)(?<!few )\b(?:for|over|past|last|lasted|about|in|since|x|after|took)?\s?(?:the |about |around |at least |more than |over |nearly |almost |past |last )*\b(?P<n>NUMBER)\s?-?(?:or so |more |long |whole |full |solid )?" + _UNIT_TIME + r"(?!\s?-?(?:old|pregnant|of age|gestation))"), _hours),
+    ("duration", "DURATION", re.compile(r"(?<![\d/])(?P<n>\d{1,2})/(?P<unit>7|52|12)\b(?! ?(?:old|of age|/))"), _clinicians_duration),
     ("duration", "DURATION", re.compile(r"\b(?:since|from) (?:yesterday|last night|this morning|this afternoon|this evening|today|breakfast|lunch|dinner|waking|i woke)\b"), _fixed(18.0)),
     ("duration", "DURATION", re.compile(r"\b(?:all|the whole|whole) (?:day|night|morning|afternoon)\b"), _fixed(12.0)),
     ("duration", "DURATION", re.compile(r"\b(?:for|in|over) (?:weeks|ages)\b|\ball week\b|\bsince last week\b|\bpast week\b|\blast week\b"), _fixed(168.0)),

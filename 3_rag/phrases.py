@@ -25,7 +25,7 @@ _PAST_YEAR = "#year"  # how context.yaml names a year before this one
 _REACH = 7  # content words between a body part and what it feels
 _FRAME_REACH = 5  # content words between two pieces of a frame
 _CLAUSE_ENDS = frozenset({"but", ";", "although", "however", "except"})
-_NEGATIONS = frozenset({"not", "no", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "never", "aint"})
+_NEGATIONS = frozenset({"not", "no", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "never", "aint", "non"})
 _BY_PLACE = frozenset(
     {"in", "of", "on", "at", "around", "across", "behind", "under", "inside", "down", "below", "to", "along", "near"}
 )

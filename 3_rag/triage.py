@@ -279,6 +279,8 @@ def _match(rule: Rule, findings: _Findings) -> _Match | None:
         if concept == "duration":
             # How long it has been counts where it is said of the finding, not of something else.
             met = [m for m in met if not evidence or any(abs(m.sentence - e.sentence) <= 1 for e in evidence)]
+        if concept == "age":
+            met = [m for m in met if _same_person(m, evidence)]
         evidence += met
         if not met:
             lacks.append(f"{load_lexicon().name(concept)} {' and '.join(f'{x.compare} {x.value:g}' for x in limits)}")
@@ -289,6 +291,12 @@ def _match(rule: Rule, findings: _Findings) -> _Match | None:
         return None
     held_by = findings.first(rule.unless)
     return _Match(rule, tuple(evidence + supporting), tuple(lacks), tuple(held_by))
+
+
+def _same_person(age: Entity, evidence: Sequence[Entity]) -> bool:
+    """Whether an age may be that of the person who has the findings: not where all of them are plainly somebody else's."""
+    owners = {e.owner for e in evidence if e.label in _CLINICAL}
+    return not owners or age.owner is None or None in owners or age.owner in owners
 
 
 def _lacking_any(rule: Rule) -> str:
