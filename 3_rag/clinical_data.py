@@ -146,6 +146,7 @@ class ContextData:
     pronouns: frozenset[str]
     with_animals: frozenset[str]
     lasting_conditions: frozenset[str]
+    acquaintances: frozenset[str]
     animal_acts: frozenset[str]
     things: frozenset[str]
     thing_verbs: frozenset[str]
@@ -363,6 +364,7 @@ def load_context() -> ContextData:
         pronouns=frozenset(data["pronouns"]),
         with_animals=frozenset(data["with_animals"]),
         lasting_conditions=frozenset(data["lasting_conditions"]),
+        acquaintances=frozenset(data["acquaintances"]),
         animal_acts=frozenset(data["animal_acts"]),
         things=frozenset(data["things"]),
         thing_verbs=frozenset(data["thing_verbs"]),

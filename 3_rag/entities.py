@@ -38,6 +38,7 @@ FEVER = 38.0  # Celsius; NHS, High temperature (fever) in adults: https://www.nh
 _SELF = re.compile(
     r"\b(?:i (?:really |also |honestly |do |still )?(?:have|had|am|feel|felt|took|want|cant|got|keep|woke|fell|need|was|think|might|wont)|im (?!writing|studying|revising|working)|ive|my (?!novel|book|story|script|character|exam|homework|teacher|lecturer|class|hero|heroine)|me|mine|myself)\b"
 )
+_COMPLAINTS = ("SYMPTOM", "CRISIS", "CONDITION", "EVENT", "SUBSTANCE")
 _OWN_REACH = 5  # words between "I" or "my" and what the writer plainly has
 _CHILD = 13.0  # years; younger people hardly write themselves
 _BULLETS = {"-", "*", "\u2022", "\u2013", "\n"}
@@ -135,10 +136,21 @@ class _Reader:
         source = plain(text)
         sentences = self._sentences(self._finder.tokens(source))
         beings = self._beings(sentences)
+        patient: tuple[str, int] | None = None  # whom the first complaint is about, and the sentence of it
         imagined = bool(self._framing.search(source.text))
         found: dict[tuple[int, int, str | None], Entity] = {}
         for number, sentence in enumerate(sentences):
-            for entity in self._read_sentence(source, sentence, number, beings[number]):
+            for part, entity in self._read_sentence(source, sentence, number, beings[number]):
+                named = self._named(sentence, part)
+                if patient is None and entity.label in _COMPLAINTS and entity.status in ("present", "uncertain"):
+                    patient = (sentence.norms[named] if named is not None else "writer", number)
+                elif (
+                    patient
+                    and named is not None
+                    and number > patient[1]
+                    and self._tells_of_another(sentence, named, part, patient[0])
+                ):
+                    entity = replace(entity, status="past")
                 # For an exam or a novel, unless the writer speaks of themselves.
                 unreal = imagined and not self._speaks_of_self(sentence)
                 found.setdefault((entity.start, entity.end, entity.concept), _imagined(entity) if unreal else entity)
@@ -211,7 +223,7 @@ class _Reader:
 
     def _read_sentence(
         self, source: PlainText, sentence: _Sentence, number: int, last_being: Subject
-    ) -> Iterator[Entity]:
+    ) -> Iterator[tuple[Part, Entity]]:
         parts = self._finder.parts(sentence.tokens)
         if not parts:
             return
@@ -220,16 +232,19 @@ class _Reader:
             if subject == "thing":  # "my laptop had a seizure" says nothing of a body
                 continue
             start, end = source.span(sentence.tokens[part.start].start, sentence.tokens[part.end - 1].end)
-            yield Entity(
-                text=source.original[start:end],
-                label=part.concept.label,
-                start=start,
-                end=end,
-                status=status[0],
-                subject="family" if status[1] else subject,
-                concept=part.concept.id,
-                sentence=number,
-                owner=self._owner(sentence.norms[: part.start], subject),
+            yield (
+                part,
+                Entity(
+                    text=source.original[start:end],
+                    label=part.concept.label,
+                    start=start,
+                    end=end,
+                    status=status[0],
+                    subject="family" if status[1] else subject,
+                    concept=part.concept.id,
+                    sentence=number,
+                    owner=self._owner(sentence.norms[: part.start], subject),
+                ),
             )
 
     def _statuses(self, sentence: _Sentence, parts: Sequence[Part]) -> Iterator[tuple[Status, bool]]:
@@ -274,14 +289,43 @@ class _Reader:
             first in openers and not personal & set(rest) and not {"barely", "hardly", "just", "only"} & set(rest[:1])
         )
 
+    def _named(self, sentence: _Sentence, part: Part) -> int | None:
+        """Where the relative or acquaintance stands that was named last before a finding, with no writer or pronoun between."""
+        for position in range(part.start - 1, -1, -1):
+            word = sentence.norms[position]
+            if word in self._words.acquaintances:
+                return position
+            if (
+                word in self._words.writer
+                and sentence.norms[position + 1 : position + 2][:1] != ["#end"]
+                and word not in ("my", "our")
+            ):
+                return None
+        return None
+
+    def _tells_of_another(self, sentence: _Sentence, named: int, part: Part, patient: str) -> bool:
+        """Whether a finding is a tale of somebody else beside the patient of the message: "my neighbour went blind with it".
+
+        Only what is told in the past, with nothing that says it is going on.
+        """
+        if sentence.norms[named] == patient:
+            return False
+        told = sentence.norms[named + 1 : part.end]
+        after = self._scope.clause_until(sentence.norms, part.end)[part.end :]
+        past = self._words.scope["told_in_past"]
+        return any(w in past or (len(w) > 4 and w.endswith("ed")) for w in told) and not (
+            self._words.scope["going_on_now"] & {*told, *after}
+        )
+
     def _owner(self, before: list[str], subject: Subject) -> Literal["writer", "other"] | None:
         """Whose a finding plainly is. In "I found his rash" and "I can't wake" the writer only tells of it."""
         if subject == "other":
             return "other"
         near = before[-_OWN_REACH:]
         said = max((i for i, word in enumerate(near) if word in self._words.writer), default=None)
-        own = subject == "writer" and said is not None and not self._words.scope["telling"] & set(near[said:])
-        return "writer" if own else None
+        if subject != "writer" or said is None or any(word[0].isdigit() for word in near[said:]):
+            return None  # "my 9 year old"
+        return None if self._words.scope["telling"] & set(near[said:]) else "writer"
 
     def _subject(self, sentence: _Sentence, part: Part, last_being: Subject) -> Subject | Literal["thing"]:
         before = sentence.norms[: part.start]

@@ -20,12 +20,16 @@ from symspellpy import SymSpell, Verbosity
 from clinical_data import Concept, ContextData, Frame, Lexicon
 from plain_text import PlainText, plain
 
-_TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|\d+(?:[.,/]\d+)*|\n|[^\w\s']|_")
+# Scripts without spaces between words, each of whose characters is a token: Thai, Chinese, Japanese, and Korean as plain() leaves it.
+_UNSPACED = r"\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_TOKEN = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W\d_])+(?:'[^\W\d_]+)*|\d+(?:[.,/]\d+)*|\n|[^\w\s']|_")
 _PAST_YEAR = "#year"  # how context.yaml names a year before this one
 _REACH = 7  # content words between a body part and what it feels
 _FRAME_REACH = 5  # content words between two pieces of a frame
 _CLAUSE_ENDS = frozenset({"but", ";", "although", "however", "except"})
-_NEGATIONS = frozenset({"not", "no", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "never", "aint", "non"})
+_NEGATIONS = frozenset(
+    {"not", "no", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "never", "aint", "non"}
+)
 _BY_PLACE = frozenset(
     {"in", "of", "on", "at", "around", "across", "behind", "under", "inside", "down", "below", "to", "along", "near"}
 )

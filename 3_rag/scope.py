@@ -41,7 +41,8 @@ class Scope:
         until = len(norms)
         for i in reversed([i for i, norm in enumerate(norms) if norm == ","]):
             item = norms[i + 1 : until]
-            speaks = bool(self._words["own_clause"] & set(item))
+            item = item[: next((k for k, word in enumerate(item) if word in (";", ":", "#line", "but")), None)]
+            speaks = bool(self._words["own_clause"] & set(item) or self._words["own_things"] & set(item[:2]))
             # The last item of a list follows "or"; those before it go on with it.
             listed = bool(self._context.list_words & set(item)) or (until < len(norms) and marked[until] == ",")
             if speaks or not (listed or opened or (denies and denies[0] < i)):
