@@ -20,6 +20,7 @@ from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc, Span
 
 from clinical_data import Level, load_context, load_lexicon
+from document_terms import load_terms
 from laboratory import Result, results
 from measurements import measurements, number_before
 from models import entity_model
@@ -112,7 +113,7 @@ class _Reader:
         self._nlp = Language(spacy.blank("en").vocab)
         self._nlp.tokenizer = Tokenizer(self._nlp.vocab)  # our tokens, split at spaces alone
         self._lexicon = load_lexicon()
-        self._finder = PhraseFinder(self._lexicon, self._words, self._nlp.vocab)
+        self._finder = PhraseFinder(self._lexicon, self._words, self._nlp.vocab, load_terms())
         self._context = ConText(self._nlp, rules=None, input_span_type="group", span_group_name="parts")
         self._context.add(
             [
@@ -158,7 +159,8 @@ class _Reader:
         # "Urinalysis blood: moderate" names no bleeding.
         found = {k: e for k, e in found.items() if not any(q.start < e.end and e.start < q.end for q in quoted)}
         for entity in (*quoted, *_measured(source, sentences), *_amounts(text, list(found.values()))):
-            found.setdefault((entity.start, entity.end, entity.concept), entity)
+            unreal = imagined and not self._speaks_of_self(sentences[entity.sentence])
+            found.setdefault((entity.start, entity.end, entity.concept), _imagined(entity) if unreal else entity)
         for entity in _model_entities(text):
             if not any(e.start < entity.end and entity.start < e.end for e in found.values()):
                 found[entity.start, entity.end, None] = entity
@@ -276,7 +278,8 @@ class _Reader:
 
     def _is_general_question(self, sentence: _Sentence) -> bool:
         """ "Is chest pain dangerous?" asks in general; "is my chest pain dangerous?" and "can barely breathe?" do not."""
-        first, *rest = sentence.norms
+        said = sentence.norms
+        first, *rest = said[1:] if said[0] in ("but", "and", "so", "also") and len(said) > 1 else said
         if (
             first == "if"
             and {"starts", "start", "gets", "develops", "ever", "happens"} & set(rest)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import bm25s
 import numpy as np
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from chunking import Chunk, cut, embedded
+from document_terms import current_build, write_terms
 from documents import Document, Format, Skipped, read_documents, read_hub
 from models import Embedder, Vectors, embedder, embedder_identity
 from search_index import (
@@ -29,15 +30,11 @@ from search_index import (
     IndexProblem,
     Manifest,
     SearchIndex,
-    current_build,
     lexical_tokens,
     open_chroma,
     read_manifest,
 )
 from settings import ROOT, get_settings
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_DOCS = ROOT / "1_data" / "medical_docs"
 
@@ -225,6 +222,7 @@ def _write(build: Path, chunks: Sequence[Chunk], vectors: Vectors, titles: Vecto
     lexical.save(build / "bm25")
     (build / "ids.json").write_text(json.dumps([c.id for c in chunks]), "utf-8")
     np.save(build / "titles.npy", titles)
+    write_terms(build, {name: c.document.title for c in chunks for name in (c.document.title, *c.document.synonyms)})
     manifest.write(build)
 
 

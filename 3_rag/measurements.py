@@ -127,7 +127,7 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], floa
     ("age", "AGE", re.compile(r"(?<![\d.])\b(?P<n>\d{1,2})(?P<unit>)\s?(?:m|f|male|female|yom|yof)\b(?=[,.\s/)]|$)"), _age),
     ("age", "AGE", re.compile(r"\b[mf]\s?(?P<n>\d{2})(?P<unit>)\b"), _age),
     ("age", "AGE", _compile(r"\b(?P<n>NUMBER)[\s-](?P<unit>weeks?|wks?|months?|days?|years?)[\s-]?(?:baby|infant)\b"), _age),
-    ("age", "AGE", _compile(r"\b(?:baby|infant|son|daughter|grandson|granddaughter|child|boy|girl|kid|toddler|he|she)\b[^.\d]{0,12}\b(?P<n>NUMBER)\s?(?P<unit>weeks?|wks?|months?)\b(?! (?:ago|of|now|since))"), _age),
+    ("age", "AGE", _compile(r"\b(?:baby|infant|son|daughter|grandson|granddaughter|child|boy|girl|kid|toddler|he|she|shes|hes)\b[^.\d]{0,12}\b(?P<n>NUMBER)\s?(?P<unit>weeks?|wks?|months?)\b(?! (?:ago|of|now|since))"), _age),
     ("blood_pressure", "VITAL", re.compile(r"\b(?P<s>\d{2,3})\s?(?:/|over)\s?(?P<d>\d{2,3})\b(?!/)"), _pressure),
     ("systolic", "VITAL", re.compile(r"\b(?:bp|blood pressure|systolic)\b[^.\d]{0,15}(?P<n>\d{2,3})\b"), _within(50, 300)),
     ("oxygen", "VITAL", re.compile(r"\b(?:o2|spo2|sp02|sats?|oxygen(?: (?:level|sats?|saturation))?|saturation|pulse ox)\b[^.\d]{0,20}(?P<n>\d{2,3})\s?%?"), _within(40, 100)),
@@ -151,7 +151,7 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str], Callable[[re.Match[str]], floa
     ("duration", "DURATION", re.compile(r"\b(?:for|in|over) (?:weeks|ages)\b|\ball week\b|\bsince last week\b|\bpast week\b|\blast week\b"), _fixed(168.0)),
     ("duration", "DURATION", re.compile(r"\bfor days\b"), _fixed(72.0)),
     ("duration", "DURATION", re.compile(r"\b(?:for|in|over) (?:months|years)\b|\bsince last (?:month|year)\b|\bpast month\b|\blast month\b"), _fixed(1460.0)),
-    ("amount", "QUANTITY", _compile(r"\b(?P<n>NUMBER)\b(?!\s?(?:mg|mcg|g|ml|iu)\b)\s?(?:x |of |my |her |his |the |more |whole )*(?:\w+ ){0,3}?(?:pills?|tablets?|tabs?|capsules?|caps|paracetamols?|acetaminophen|tylenols?|panadols?|ibuprofens?|advils?|aspirins?|codeines?|sleeping pills|antidepressants|co-?codamol|metformins?|xanax|valium|oxys?|percs?|norcos?|vicodins?|benadryls?)\b"), _within(0.25, 1000)),
+    ("amount", "QUANTITY", _compile(r"\b(?P<n>NUMBER)\b(?!\s?(?:mg|mcg|g|ml|iu)\b)(?!\s(?:whole |full |entire )?(?:packet|pack|box|bottle|strip|blister|handful|load|bunch|tub|jar))\s?(?:x |of |my |her |his |the |more |whole )*(?:\w+ ){0,3}?(?:pills?|tablets?|tabs?|capsules?|caps|paracetamols?|acetaminophen|tylenols?|panadols?|ibuprofens?|advils?|aspirins?|codeines?|sleeping pills|antidepressants|co-?codamol|metformins?|xanax|valium|oxys?|percs?|norcos?|vicodins?|benadryls?)\b"), _within(0.25, 1000)),
     ("amount", "QUANTITY", re.compile(r"\b(?:took|taken|swallowed|ate|downed|drank|had|eaten|drunk)\b[^.]{0,25}\b(?:bottle|box|pack|packet|handful|bunch|load|loads|whole thing|everything)\b(?: full)?(?: of)?[^.]{0,25}\b(?:pills?|tablets?|medicines?|meds|medication|paracetamol|tylenol|acetaminophen|ibuprofen|aspirin|antidepressants)"), _fixed(30.0)),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise, product
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import Stemmer
@@ -71,7 +72,9 @@ class _Depth(Enum):
 class PhraseFinder:
     """Finds the lexicon's concepts in a sentence. Built once a process."""
 
-    def __init__(self, lexicon: Lexicon, context: ContextData, vocab: Vocab) -> None:
+    def __init__(
+        self, lexicon: Lexicon, context: ContextData, vocab: Vocab, terms: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._lexicon, self._context, self._vocab = lexicon, context, vocab
         self._stemmer = Stemmer.Stemmer("english")
         self._skipped = {
@@ -95,6 +98,11 @@ class PhraseFinder:
                 joined = "".join(norms)
                 if len(norms) == 2 and self.stem(joined) not in _english_words():
                     self._add(concept, [joined])  # "chestpain": a lost space is a common slip
+        for name, title in terms.items():
+            # Never a target of spelling: titles may hold any word.
+            self._add(
+                Concept(f"topic:{title}"[:80], title, "TOPIC", "concept"), [t.norm for t in self._split(plain(name))]
+            )
         words.update(word for rule in context.rules for say in rule.say for word in say.split())
         self._spelling = _Spelling(words, self._skipped[_Depth.CORE], self.stem)
 
@@ -114,6 +122,9 @@ class PhraseFinder:
             hit for hit in hits if hit in asides or not any(a.start < hit.end and hit.start < a.end for a in asides)
         }
         framed = self._framed(sentence, hits)
+        # A document's title swallows nothing: it only stands where nothing else was read.
+        topics = {hit for hit in hits if hit.concept.label == "TOPIC"}
+        hits -= topics
         chosen: list[tuple[Part, set[int]]] = []
         for hit in sorted(
             (h for h in hits if h.concept.kind != "piece"), key=lambda p: (p.start - p.end, p.start, p.concept.id)
@@ -124,7 +135,9 @@ class PhraseFinder:
             if all(words == others for _, others in chosen if words <= others):
                 chosen.append((hit, words))
         composed = self._composed(sentence, sorted((part for part, _ in chosen), key=lambda p: (p.start, p.end)))
-        return sorted({*composed, *framed}, key=lambda p: (p.start, p.end, p.concept.id))
+        read = {*composed, *framed}
+        read |= {t for t in topics if not any(p.start < t.end and t.start < p.end for p in read)}
+        return sorted(read, key=lambda p: (p.start, p.end, p.concept.id))
 
     # --- phrases ---
 

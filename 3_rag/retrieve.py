@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clinical_data import load_lexicon
+from document_terms import current_build
 from entities import Conversation, Entity
 from models import Embedder, embedder
-from search_index import IndexProblem, SearchIndex, current_build, lexical_tokens
+from search_index import IndexProblem, SearchIndex, lexical_tokens
 from settings import get_settings
 
 Scores = npt.NDArray[np.float64 | np.float32]

@@ -138,6 +138,8 @@ class Scope:
     def _is_over(self, tokens: Sequence[str], start: int, end: int) -> bool:
         """Whether "stopped" says that the finding before it stopped for good: not "stopped me", "never stopped", "stopped but came back"."""
         rest = tokens[end:]
+        if tokens[end - 1] in ("went", "gone") and {"on", "in", "a", "as", "straight"} & set(rest[:1]):
+            return False  # "this cold has gone on for weeks", "the glass went in"
         back = self._words["again"] & set(rest) or any(
             a in ("came", "comes", "come", "is", "its", "are", "now") and b == "back" for a, b in pairwise(rest)
         )
@@ -165,6 +167,8 @@ class Scope:
         if any(
             b == "the" and a not in before_the for a, b in pairwise(words)
         ):  # "without tablets the headache is awful"
+            return False
+        if "for" in words and self._words["spans"] & set(words):  # "no poo for six days on codeine"
             return False
         return not self._words["not_the_finding"] & set(words[words[:1] == ["have"] :])
 

@@ -5,6 +5,7 @@ INDEX_DIR/builds/ID/           one whole build, never changed once it serves:
     chroma/                    passages, their metadata and vectors
     bm25/                      the lexical index, rows in the order of ids.json
     ids.json  titles.npy       passage ids; one vector a passage for its document's title
+    terms.json                 titles and synonyms of the documents, for the lexicon
     manifest.json              which embedder, chunking and documents made it
 """
 
@@ -51,15 +52,6 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write `manifest.json`; the last file of a build."""
         (folder / "manifest.json").write_text(json.dumps(asdict(self), indent=1), "utf-8")
-
-
-def current_build(index_dir: Path) -> Path | None:
-    """The folder of the build that serves, or None."""
-    try:
-        build = index_dir / "builds" / (index_dir / "current").read_text("utf-8").strip()
-    except FileNotFoundError:
-        return None
-    return build if build.is_dir() else None
 
 
 def read_manifest(build: Path) -> Manifest:

@@ -96,7 +96,7 @@ def _triage_table(sets: Sets) -> str:
             stories[o.case.scenario].append(o.step == 0)
         high = [o for o in of_set if o.case.level == "HIGH"]
         rest = [o for o in of_set if o.case.level != "HIGH"]
-        first = f"{firsts[name]['right']:.0%}" if name in firsts else ""
+        first = f"{firsts[name]['right']:.0%}, {firsts[name]['emergencies']} emergencies" if name in firsts else ""
         lines.append(
             f"| {name} | {len(of_set)} ({len(stories)}) | {_share([o.step == 0 for o in of_set])} | {first} | {statistics.mean(statistics.mean(s) for s in stories.values()):.0%} "
             f"| {sum(o.triage.level == 'HIGH' for o in high)} of {len(high)} | {_share([o.step < 0 for o in of_set])} | {_share([o.step > 0 for o in of_set])} "

@@ -11,8 +11,9 @@ import pytest
 
 import index
 import models
+from document_terms import current_build
 from pipeline import Turn, turn
-from search_index import IndexProblem, SearchIndex, current_build, lexical_tokens, read_manifest
+from search_index import IndexProblem, SearchIndex, lexical_tokens, read_manifest
 from settings import ROOT
 
 PAGE = """---

@@ -78,7 +78,8 @@ def test_the_full_tier_answers_a_turn(tmp_path: Path) -> None:
 
 
 def test_an_index_of_another_embedder_is_refused_with_the_command_that_mends_it(shipped_index: Path) -> None:
-    from search_index import IndexProblem, SearchIndex, current_build
+    from document_terms import current_build
+    from search_index import IndexProblem, SearchIndex
 
     class Other:
         identity = models.EmbedderIdentity("another", "0", "")
