@@ -98,13 +98,14 @@ class PhraseFinder:
                 joined = "".join(norms)
                 if len(norms) == 2 and self.stem(joined) not in _english_words():
                     self._add(concept, [joined])  # "chestpain": a lost space is a common slip
+        named: set[str] = set()
         for name, title in terms.items():
-            # Never a target of spelling: titles may hold any word.
-            self._add(
-                Concept(f"topic:{title}"[:80], title, "TOPIC", "concept"), [t.norm for t in self._split(plain(name))]
-            )
+            norms = [t.norm for t in self._split(plain(name))]
+            named.update(norms)
+            self._add(Concept(f"topic:{title}"[:80], title, "TOPIC", "concept"), norms)
         words.update(word for rule in context.rules for say in rule.say for word in say.split())
-        self._spelling = _Spelling(words, self._skipped[_Depth.CORE], self.stem)
+        # Words of titles are right as they stand, but no targets of spelling: a title may hold any word.
+        self._spelling = _Spelling(words, self._skipped[_Depth.CORE] | named, self.stem)
 
     def tokens(self, source: PlainText) -> list[Token]:
         """The words of a text, misspellings of our own words corrected; offsets into the plain text."""

@@ -1,10 +1,14 @@
 """extract(): concepts from lay words, in context, with exact offsets."""
 
 import pytest
+import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clinical_data import load_context, load_lexicon
 from entities import extract
+from phrases import PhraseFinder
+from plain_text import plain
 
 
 def said(text: str) -> dict[str, tuple[str, str]]:
@@ -114,3 +118,35 @@ def test_offsets_cut_the_entity_out_of_the_message(words: list[str]) -> None:
 def test_long_text_is_read_to_its_end() -> None:
     words = "I was walking along the road and thinking of nothing much " * 400
     assert "severe_breathlessness" in said(f"{words} and now I can't breathe")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("the left side of her mouth has slid down", "present"),
+        ("one corner of his lip is sagging", "present"),
+        ("her mouth has not slid", "absent"),
+    ],
+)
+def test_a_sign_told_in_pieces(text: str, status: str) -> None:
+    assert ("face_droop", status) in {(e.concept, e.status) for e in extract(text)}
+
+
+def test_who_a_person_is_names_no_finding() -> None:
+    assert not any(e.concept == "discoloured_black" for e in extract("I am Black. My skin itches."))
+
+
+def test_titles_of_documents_join_the_lexicon_and_swallow_nothing() -> None:
+    finder = PhraseFinder(
+        load_lexicon(),
+        load_context(),
+        spacy.blank("en").vocab,
+        {"blorb syndrome": "Blorb", "chest pain at night": "Night"},
+    )
+    found = {
+        part.concept.id
+        for text in ("blorb syndrome", "chest pain at night")
+        for part in finder.parts(finder.tokens(plain(text)))
+    }
+    assert {"topic:Blorb", "chest_pain"} <= found
+    assert "topic:Night" not in found

@@ -4,7 +4,7 @@ import pytest
 
 from clinical_data import Level
 from entities import Conversation, extract
-from triage import Triage, assess
+from triage import Triage, assess, explain, explained
 
 
 def triage(text: str) -> Triage:
@@ -105,3 +105,62 @@ def test_questions_are_few_and_never_asked_twice() -> None:
     asked = Conversation(asked=tuple(q.id for q in first.follow_up))
     again = assess("my bp is 190/120", extract("my bp is 190/120"), asked)
     assert not {q.id for q in again.follow_up} & {q.id for q in first.follow_up}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mi papa tiene dolor en el pecho y esta sudando mucho", "mi bebe de 2 meses tiene fiebre", "no puede respirar mi hijo", "mi mama se desmayo y no responde", "papa ko saans nahi aa rahi", "seene mein bahut dard ho raha hai",
+        "胸痛", "我妈妈昏迷了", "胸が痛いです", "сильная боль в груди", "ألم شديد في الصدر",
+    ],
+)  # fmt: skip
+def test_red_flags_in_other_languages(text: str) -> None:
+    assert triage(text).level == "HIGH", (triage(text), extract(text))
+
+
+@pytest.mark.parametrize("text", ["sin dolor de pecho, solo un resfriado", "no tengo fiebre ni dolor en el pecho, tengo mocos"])  # fmt: skip
+def test_what_is_denied_in_spanish_is_no_red_flag(text: str) -> None:
+    assert triage(text).level == "MEDIUM"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "For my nursing exam: a 58 year old presents with crushing chest pain and sweating. Which drug is given first?",
+        "I'm writing a crime novel. A character dies of a paracetamol overdose. What would the detective notice?",
+        "My laptop had a seizure and died, which one should I buy?",
+    ],
+)
+def test_an_imagined_person_or_a_machine_is_no_patient(text: str) -> None:
+    assert triage(text).level == "LOW", (triage(text), extract(text))
+
+
+def test_the_writer_behind_a_novel_is() -> None:
+    assert triage("I'm writing a novel but honestly I want to kill myself").emergency
+    assert triage("studying for my exam and I have crushing chest pain").emergency
+
+
+def test_an_age_is_that_of_the_person_who_has_the_finding() -> None:
+    mine = triage("Baby is 10 weeks. I have a fever of 39")
+    assert not any("baby" in r.rule or "infant" in r.rule for r in mine.reasons), mine
+    assert triage("My baby is 6 weeks old and I found he has a fever of 38.5").level == "HIGH"
+
+
+def test_what_befell_somebody_else_is_not_the_patients() -> None:
+    text = "I have had itchy eyes and sneezing since June. My neighbour went blind in one eye last year so I worry."
+    assert triage(text).level != "HIGH", (triage(text), extract(text))
+    # What is going on now counts, whoever it is.
+    assert triage("I have itchy eyes. My husband can't breathe now").level == "HIGH"
+
+
+def test_an_explanation_names_what_fired_and_what_nearly_did() -> None:
+    explanation = explain("my chest feels tight when I walk uphill")
+    assert explanation.triage.reasons
+    assert any(n.held_by or n.lacks for n in explanation.near)
+    words = explained(explanation)
+    assert "Rules that fired" in words and "Rules that nearly fired" in words
+    assert "https://" in words
+
+
+def test_an_unknown_complaint_is_medium_though_it_ends_in_a_question() -> None:
+    assert triage("My blorb has felt wrong since Tuesday and no fever. Should I worry?").level == "MEDIUM"
