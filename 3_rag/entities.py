@@ -7,7 +7,8 @@ present from absent, past, imagined and family history; scispaCy's en_core_sci_s
 
 import re
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
@@ -40,6 +41,8 @@ _SELF = re.compile(
     r"\b(?:i (?:really |also |honestly |do |still )?(?:have|had|am|feel|felt|took|want|cant|got|keep|woke|fell|need|was|think|might|wont)|im (?!writing|studying|revising|working)|ive|my (?!novel|book|story|script|character|exam|homework|teacher|lecturer|class|hero|heroine)|me|mine|myself)\b"
 )
 _COMPLAINTS = ("SYMPTOM", "CRISIS", "CONDITION", "EVENT", "SUBSTANCE")
+_LONG_TALE = 60  # words
+_PATIENT_HAS = 2  # findings that make somebody the patient of a message
 _OWN_REACH = 5  # words between "I" or "my" and what the writer plainly has
 _CHILD = 13.0  # years; younger people hardly write themselves
 _BULLETS = {"-", "*", "\u2022", "\u2013", "\n"}
@@ -137,21 +140,19 @@ class _Reader:
         source = plain(text)
         sentences = self._sentences(self._finder.tokens(source))
         beings = self._beings(sentences)
-        patient: tuple[str, int] | None = None  # whom the first complaint is about, and the sentence of it
+        # In a long tale, what each person complains of so far: the others' pasts are asides.
+        complaints: dict[str, set[str]] = defaultdict(set)
+        long_tale = sum(len(s.tokens) for s in sentences) >= _LONG_TALE
         imagined = bool(self._framing.search(source.text))
         found: dict[tuple[int, int, str | None], Entity] = {}
         for number, sentence in enumerate(sentences):
             for part, entity in self._read_sentence(source, sentence, number, beings[number]):
                 named = self._named(sentence, part)
-                if patient is None and entity.label in _COMPLAINTS and entity.status in ("present", "uncertain"):
-                    patient = (sentence.norms[named] if named is not None else "writer", number)
-                elif (
-                    patient
-                    and named is not None
-                    and number > patient[1]
-                    and self._tells_of_another(sentence, named, part, patient[0])
-                ):
+                whose = sentence.norms[named] if named is not None else "writer"
+                if named is not None and long_tale and self._tells_of_another(sentence, named, part, complaints):
                     entity = replace(entity, status="past")
+                elif entity.label in _COMPLAINTS and entity.status in ("present", "uncertain"):
+                    complaints[whose].add(entity.concept or "")
                 # For an exam or a novel, unless the writer speaks of themselves.
                 unreal = imagined and not self._speaks_of_self(sentence)
                 found.setdefault((entity.start, entity.end, entity.concept), _imagined(entity) if unreal else entity)
@@ -306,12 +307,15 @@ class _Reader:
                 return None
         return None
 
-    def _tells_of_another(self, sentence: _Sentence, named: int, part: Part, patient: str) -> bool:
+    def _tells_of_another(
+        self, sentence: _Sentence, named: int, part: Part, complaints: Mapping[str, Collection[str]]
+    ) -> bool:
         """Whether a finding is a tale of somebody else beside the patient of the message: "my neighbour went blind with it".
 
-        Only what is told in the past, with nothing that says it is going on.
+        Only where another person plainly is the patient, and only what is told in the past with nothing that says it is going on.
         """
-        if sentence.norms[named] == patient:
+        patients = {who for who, concepts in complaints.items() if len(concepts) >= _PATIENT_HAS}
+        if not patients or sentence.norms[named] in patients:
             return False
         told = sentence.norms[named + 1 : part.end]
         after = self._scope.clause_until(sentence.norms, part.end)[part.end :]

@@ -134,11 +134,11 @@ class _Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A rule and how far it is met: by what, what it still lacks (in plain words), and what held it back."""
+    """A rule and how far it is met: by what, which of its parts it still lacks, and what held it back."""
 
     rule: Rule
     evidence: tuple[Entity, ...]
-    lacks: tuple[str, ...] = ()
+    lacks: tuple[Term | Sequence[Limit], ...] = ()
     held_by: tuple[Entity, ...] = ()
 
     @property
@@ -149,7 +149,7 @@ class _Match:
     @property
     def askable(self) -> bool:
         """Whether one answer, to what its `any` part names, would make it fire."""
-        return self.lacks == (_lacking_any(self.rule),) and not self.held_by
+        return self.lacks == (self.rule.any_of,) and not self.held_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,10 @@ def explain(text: str) -> Explanation:
     return Explanation(
         tuple(entities),
         triage,
-        tuple(NearMiss(m.rule, _words(m.evidence), m.lacks, _words(m.held_by)) for m in near),
+        tuple(
+            NearMiss(m.rule, _words(m.evidence), tuple(_lacking(m.rule, part) for part in m.lacks), _words(m.held_by))
+            for m in near
+        ),
     )
 
 
@@ -266,12 +269,12 @@ def _rules_about() -> Mapping[str, Sequence[int]]:
 def _match(rule: Rule, findings: _Findings) -> _Match | None:
     """How far a rule is met; None where nothing that it needs is there, or more than one thing is lacking."""
     evidence: list[Entity] = []
-    lacks: list[str] = []
+    lacks: list[Term | Sequence[Limit]] = []
     for term in rule.all_of:
         hit = findings.first(term)
         evidence += hit
         if not hit:
-            lacks.append(_plain(term))
+            lacks.append(term)
         if len(lacks) > 1 or not evidence:
             return None
     for concept, limits in rule.limits_by_concept.items():
@@ -283,10 +286,10 @@ def _match(rule: Rule, findings: _Findings) -> _Match | None:
             met = [m for m in met if _same_person(m, evidence)]
         evidence += met
         if not met:
-            lacks.append(f"{load_lexicon().name(concept)} {' and '.join(f'{x.compare} {x.value:g}' for x in limits)}")
+            lacks.append(limits)
     supporting = [e for alternative in rule.any_of for e in findings.meeting(alternative)]
     if rule.any_of and len({e.concept for e in supporting}) < rule.count:
-        lacks.append(_lacking_any(rule))
+        lacks.append(rule.any_of)
     if len(lacks) > 1 or not (evidence or supporting):
         return None
     held_by = findings.first(rule.unless)
@@ -299,8 +302,13 @@ def _same_person(age: Entity, evidence: Sequence[Entity]) -> bool:
     return not owners or age.owner is None or None in owners or age.owner in owners
 
 
-def _lacking_any(rule: Rule) -> str:
-    return ("" if rule.count == 1 else f"{rule.count} of: ") + _plain(rule.any_of)
+def _lacking(rule: Rule, part: Term | Sequence[Limit]) -> str:
+    """What a rule lacks, in plain words."""
+    limits = [x for x in part if isinstance(x, Limit)]
+    if limits:
+        return f"{load_lexicon().name(limits[0].concept)} {' and '.join(f'{x.compare} {x.value:g}' for x in limits)}"
+    count = f"{rule.count} of: " if part is rule.any_of and rule.count > 1 else ""
+    return count + _plain(tuple(x for x in part if not isinstance(x, Limit)))
 
 
 def _plain(term: Term) -> str:
@@ -440,14 +448,13 @@ def other_language(text: str, entities: Sequence[Entity]) -> ForeignLanguage | N
     read = {
         word for e in entities if e.concept and e.text.isascii() and e.status == "present" for word in _letters(e.text)
     }
+    sentences = [_letters(sentence) for sentence in re.split(r"[.!?\n]", text)]
     for language in load_languages():
         if language.script:
-            pattern = re.compile(f"[{language.script}]")
-            if letters and sum(bool(pattern.match(c)) for c in letters) * 2 > len(letters):
+            if not text.isascii() and len(re.findall(f"[{language.script}]", text)) * 2 > len(letters) > 0:
                 return language
             continue
-        for sentence in re.split(r"[.!?\n]", text):
-            words = _letters(sentence)
+        for words in sentences:
             known = [w for w in words if w in language.words]
             if (
                 len(known) * 3 >= len(words)
