@@ -383,10 +383,14 @@ def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Ent
         if m.concept == "age" and sentences:
             # The last person named up to three words after it: "my dad, 70", "6 month old baby", "I'm 34".
             near = [t.norm for t in sentences[number].tokens if t.start < m.end]
+            own = bool(
+                {"i", "im", "ive", "me"}
+                & {t.norm for t in sentences[number].tokens if t.start < m.start and m.start - t.end <= 6}
+            )  # "I'm a 64-year-old woman"
             near += [t.norm for t in sentences[number].tokens if t.start >= m.end][:3]
             named = next((w for w in reversed(near) if w in people | (writer - {"my", "our"})), None)
-            other = m.value < _CHILD or named in people
-            found = replace(found, owner="other" if other else "writer" if named else None)
+            other = m.value < _CHILD or (named in people and not own)
+            found = replace(found, owner="other" if other else "writer" if named or own else None)
         yield found
 
 
