@@ -38,4 +38,11 @@ PUBLIC_BODIES = (
     "nhslothian.scot",
     "healthforunder5s.co.uk",
     "kmhealthandcare.uk",
+    "info.health.nz",
+    "health.qld.gov.au",
+    "blood.co.uk",
+    "nihseniorhealth.gov",
+    "heiw.wales",
+    "aaamedicines.org.uk",
+    "ecfr.gov",
 )
