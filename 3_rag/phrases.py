@@ -98,14 +98,12 @@ class PhraseFinder:
                 joined = "".join(norms)
                 if len(norms) == 2 and self.stem(joined) not in _english_words():
                     self._add(concept, [joined])  # "chestpain": a lost space is a common slip
-        named: set[str] = set()
-        for name, title in terms.items():
-            norms = [t.norm for t in self._split(plain(name))]
-            named.update(norms)
-            self._add(Concept(f"topic:{title}"[:80], title, "TOPIC", "concept"), norms)
         words.update(word for rule in context.rules for say in rule.say for word in say.split())
-        # Words of titles are right as they stand, but no targets of spelling: a title may hold any word.
-        self._spelling = _Spelling(words, self._skipped[_Depth.CORE] | named, self.stem)
+        self._spelling = _Spelling(words, self._skipped[_Depth.CORE], self.stem)
+        for name, title in terms.items():
+            # Spelt as a message would be: titles neither add targets of spelling nor shield a word from it.
+            norms = [self._spelling.corrected(t.norm) for t in self._split(plain(name))]
+            self._add(Concept(f"topic:{title}"[:80], title, "TOPIC", "concept"), norms)
 
     def tokens(self, source: PlainText) -> list[Token]:
         """The words of a text, misspellings of our own words corrected; offsets into the plain text."""
@@ -294,7 +292,7 @@ class _Spelling:
         self._stem = stem
         self._stems = frozenset(map(stem, self._known))
         self._index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
-        for word in words:
+        for word in sorted(words):
             if len(word) >= 4:
                 self._index.create_dictionary_entry(word, 1)
         self._memory: dict[str, str] = {}
@@ -310,9 +308,11 @@ class _Spelling:
     def _correct(self, word: str) -> str:
         if len(word) < 4 or not word.isalpha() or word in self._known or self._is_english(word):
             return word
-        for suggestion in self._index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 8 else 2):
-            if suggestion.term[0] == word[0]:
-                return str(suggestion.term)
+        near = self._index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 8 else 2)
+        # One and the same word in every process, whatever order the index holds them in.
+        likely = [s for s in near if s.term[0] == word[0]]
+        if likely:
+            return str(min(likely, key=lambda s: (s.distance, abs(len(s.term) - len(word)), s.term)).term)
         return word
 
     def _is_english(self, word: str) -> bool:
