@@ -1,7 +1,7 @@
 """Words -> parts of the lexicon: tokens, spelling, phrases with filler words stepped over, and body part + sensation put together."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -89,7 +89,7 @@ class PhraseFinder:
         for frame in lexicon.frames:
             for name in frame.slots[0]:
                 self._frames[name].append(frame)
-        words: set[str] = set()
+        words: Counter[str] = Counter()  # and in how many phrases
         for concept in lexicon.concepts.values():
             for phrase in concept.say:
                 norms = [t.norm for t in self._split(plain(phrase))]
@@ -287,14 +287,14 @@ def _is_past_year(word: str) -> bool:
 class _Spelling:
     """Corrects a misspelling, only towards our own words, and never away from an English word."""
 
-    def __init__(self, words: set[str], known: frozenset[str], stem: Callable[[str], str]) -> None:
-        self._known = words | known
+    def __init__(self, words: Mapping[str, int], known: frozenset[str], stem: Callable[[str], str]) -> None:
+        self._known = words.keys() | known
         self._stem = stem
         self._stems = frozenset(map(stem, self._known))
         self._index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
-        for word in sorted(words):
+        for word, count in words.items():
             if len(word) >= 4:
-                self._index.create_dictionary_entry(word, 1)
+                self._index.create_dictionary_entry(word, count)
         self._memory: dict[str, str] = {}
         _english_words()  # read now, not with the first misspelling
 
@@ -309,10 +309,10 @@ class _Spelling:
         if len(word) < 4 or not word.isalpha() or word in self._known or self._is_english(word):
             return word
         near = self._index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 8 else 2)
-        # One and the same word in every process, whatever order the index holds them in.
+        # The word that our phrases hold most often; one and the same in every process.
         likely = [s for s in near if s.term[0] == word[0]]
         if likely:
-            return str(min(likely, key=lambda s: (s.distance, abs(len(s.term) - len(word)), s.term)).term)
+            return str(min(likely, key=lambda s: (s.distance, -s.count, s.term)).term)
         return word
 
     def _is_english(self, word: str) -> bool:
