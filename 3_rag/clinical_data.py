@@ -5,9 +5,10 @@ Content is data so that a clinician can audit it without reading code: `lexicon/
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,7 +147,6 @@ class ContextData:
     pronouns: frozenset[str]
     with_animals: frozenset[str]
     lasting_conditions: frozenset[str]
-    acquaintances: frozenset[str]
     animal_acts: frozenset[str]
     things: frozenset[str]
     thing_verbs: frozenset[str]
@@ -192,7 +192,7 @@ class Rule:
     any_of: Term
     count: int
     unless: Term
-    limits: tuple[Limit, ...]
+    limits: tuple[tuple[Limit, ...], ...]  # those of one measurement together: one value must meet them all
     why: str
     do: str
     ask: str | None
@@ -200,11 +200,6 @@ class Rule:
     source: Source
     fires: tuple[str, ...]
     near_misses: tuple[str, ...]
-
-    @property
-    def limits_by_concept(self) -> Mapping[str, Sequence[Limit]]:
-        """The limits, those of one measurement together: one value must meet them all."""
-        return {c: [x for x in self.limits if x.concept == c] for c in dict.fromkeys(x.concept for x in self.limits)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +359,6 @@ def load_context() -> ContextData:
         pronouns=frozenset(data["pronouns"]),
         with_animals=frozenset(data["with_animals"]),
         lasting_conditions=frozenset(data["lasting_conditions"]),
-        acquaintances=frozenset(data["acquaintances"]),
         animal_acts=frozenset(data["animal_acts"]),
         things=frozenset(data["things"]),
         thing_verbs=frozenset(data["thing_verbs"]),
@@ -419,7 +413,7 @@ def _rule(item: Mapping[str, Any]) -> Rule:
         any_of=_term(item.get("any", ())),
         count=item.get("count", 1),
         unless=_term(item.get("unless", ())),
-        limits=tuple(_limit(text) for text in item.get("limits", ())),
+        limits=_limits(item.get("limits", ())),
         why=item["why"],
         do=item["do"],
         ask=item.get("ask"),
@@ -433,16 +427,26 @@ def _rule(item: Mapping[str, Any]) -> Rule:
 def _term(texts: Iterable[str]) -> Term:
     lexicon = load_lexicon()
     term = tuple(tuple(c.strip() for c in alternative.split("&")) for text in texts for alternative in text.split("|"))
-    known = MEASURED | RESULT_FLAGS | {test.id for test in load_lab_tests()}
     for concept in (c for alternative in term for c in alternative):
-        if concept not in known and not lexicon.exists(concept):
+        if concept not in _measured() | RESULT_FLAGS and not lexicon.exists(concept):
             raise ValueError(f"unknown concept {concept!r}")
     return term
 
 
+@cache
+def _measured() -> frozenset[str]:
+    """Everything that has a number: measurements and laboratory tests."""
+    return MEASURED | {test.id for test in load_lab_tests()}
+
+
+def _limits(texts: Iterable[str]) -> tuple[tuple[Limit, ...], ...]:
+    limits = sorted(map(_limit, texts), key=lambda limit: limit.concept)
+    return tuple(tuple(of_one) for _, of_one in groupby(limits, key=lambda limit: limit.concept))
+
+
 def _limit(text: str) -> Limit:
     concept, compare, value = text.split()
-    if concept not in MEASURED | {test.id for test in load_lab_tests()}:
+    if concept not in _measured():
         raise ValueError(f"limit {text!r}: nothing measures {concept!r}")
     if compare not in ("<", "<=", ">", ">=", "=="):
         raise ValueError(f"limit {text!r}: unknown comparison")
@@ -469,18 +473,20 @@ def load_places() -> Mapping[str, Place]:
 @cache
 def load_lab_tests() -> tuple[LabTest, ...]:
     """Laboratory tests."""
-    return tuple(
-        LabTest(
-            name,
-            item["name"],
-            tuple(map(str, item["say"])),
-            item.get("unit", ""),
-            {unit: float(factor) for unit, factor in item.get("convert", {}).items()},
-            tuple(map(float, item.get("plausible", (0, 0)))),  # type: ignore[arg-type]  # two numbers
-            item.get("words", False),
-            _source(item["source"]),
-        )
-        for name, item in _read(CLINICAL / "results.yaml").items()
+    return tuple(_lab_test(name, item) for name, item in _read(CLINICAL / "results.yaml").items())
+
+
+def _lab_test(name: str, item: Mapping[str, Any]) -> LabTest:
+    lowest, highest = item.get("plausible", (0, 0))
+    return LabTest(
+        name,
+        item["name"],
+        tuple(map(str, item["say"])),
+        item.get("unit", ""),
+        {unit: float(factor) for unit, factor in item.get("convert", {}).items()},
+        (float(lowest), float(highest)),
+        item.get("words", False),
+        _source(item["source"]),
     )
 
 

@@ -23,7 +23,7 @@ from spacy.tokens import Doc, Span
 from clinical_data import Level, load_context, load_lexicon
 from document_terms import load_terms
 from laboratory import Result, results
-from measurements import measurements, number_before
+from measurements import Measurement, measurements, number_before
 from models import entity_model
 from phrases import Part, PhraseFinder, Token
 from plain_text import PlainText, clean, plain
@@ -40,11 +40,13 @@ FEVER = 38.0  # Celsius; NHS, High temperature (fever) in adults: https://www.nh
 _SELF = re.compile(
     r"\b(?:i (?:really |also |honestly |do |still )?(?:have|had|am|feel|felt|took|want|cant|got|keep|woke|fell|need|was|think|might|wont)|im (?!writing|studying|revising|working)|ive|my (?!novel|book|story|script|character|exam|homework|teacher|lecturer|class|hero|heroine)|me|mine|myself)\b"
 )
+TOPIC = "TOPIC"  # the label of what only names a document of the index
 _COMPLAINTS = ("SYMPTOM", "CRISIS", "CONDITION", "EVENT", "SUBSTANCE")
 _LONG_TALE = 60  # words
 _PATIENT_HAS = 2  # findings that make somebody the patient of a message
 _OWN_REACH = 5  # words between "I" or "my" and what the writer plainly has
 _CHILD = 13.0  # years; younger people hardly write themselves
+_ARTICLE = 6  # characters between "I'm" and an age: " a "
 _BULLETS = {"-", "*", "\u2022", "\u2013", "\n"}
 _WINDOW, _OVERLAP = (
     60,
@@ -54,7 +56,10 @@ _WINDOW, _OVERLAP = (
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One thing said. `original[start:end] == text`; `value` is in the unit of its concept (years, hours, Celsius, mmHg, %, mmol/l)."""
+    """One thing said. `original[start:end] == text`; `value` is in the unit of its concept (years, hours, Celsius, mmHg, %, mmol/l).
+
+    `owner`: whose it plainly is ("my knee", "he is 70"); None where that is not said.
+    """
 
     text: str
     label: str
@@ -65,9 +70,7 @@ class Entity:
     concept: str | None = None
     value: float | None = None
     sentence: int = 0
-    owner: Literal["writer", "other"] | None = (
-        None  # whose it plainly is: "my knee", "he is 70"; None where that is not said
-    )
+    owner: Literal["writer", "other"] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class _Reader:
 
         self._words = load_context()
         self._scope = Scope(self._words)
+        self._selves = self._words.writer - {"my", "our"}  # "my mum" is not the writer
+        self._told_of = self._words.scope["relatives"] | self._words.scope["others_told_of"]
         self._framing = re.compile(r"\b(?:" + "|".join(map(re.escape, self._words.framings)) + r")\b")
         self._nlp = Language(spacy.blank("en").vocab)
         self._nlp.tokenizer = Tokenizer(self._nlp.vocab)  # our tokens, split at spaces alone
@@ -159,7 +164,7 @@ class _Reader:
         quoted = [e for r in results(source.text) for e in _result(source, r, sentences)]
         # "Urinalysis blood: moderate" names no bleeding.
         found = {k: e for k, e in found.items() if not any(q.start < e.end and e.start < q.end for q in quoted)}
-        for entity in (*quoted, *_measured(source, sentences), *_amounts(text, list(found.values()))):
+        for entity in (*quoted, *self._measured(source, sentences), *_amounts(text, list(found.values()))):
             unreal = imagined and not self._speaks_of_self(sentences[entity.sentence])
             found.setdefault((entity.start, entity.end, entity.concept), _imagined(entity) if unreal else entity)
         for entity in _model_entities(text):
@@ -228,6 +233,10 @@ class _Reader:
         self, source: PlainText, sentence: _Sentence, number: int, last_being: Subject
     ) -> Iterator[tuple[Part, Entity]]:
         parts = self._finder.parts(sentence.tokens)
+        for topic in self._finder.topics(sentence.tokens, parts):
+            start, end = source.span(sentence.tokens[topic.start].start, sentence.tokens[topic.end - 1].end)
+            found = Entity(source.original[start:end], TOPIC, start, end, concept=topic.concept.id, sentence=number)
+            yield topic, found
         if not parts:
             return
         for part, status in zip(parts, self._statuses(sentence, parts), strict=True):
@@ -297,13 +306,9 @@ class _Reader:
         """Where the relative or acquaintance stands that was named last before a finding, with no writer or pronoun between."""
         for position in range(part.start - 1, -1, -1):
             word = sentence.norms[position]
-            if word in self._words.acquaintances:
+            if word in self._told_of:
                 return position
-            if (
-                word in self._words.writer
-                and sentence.norms[position + 1 : position + 2][:1] != ["#end"]
-                and word not in ("my", "our")
-            ):
+            if word in self._selves:
                 return None
         return None
 
@@ -323,6 +328,32 @@ class _Reader:
         return any(w in past or (len(w) > 4 and w.endswith("ed")) for w in told) and not (
             self._words.scope["going_on_now"] & {*told, *after}
         )
+
+    def _measured(self, source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Entity]:
+        for m in measurements(source.text):
+            start, end = source.span(m.start, m.end)
+            number = _sentence_at(m.start, sentences)
+            yield Entity(
+                source.original[start:end],
+                m.label,
+                start,
+                end,
+                concept=m.concept,
+                value=m.value,
+                sentence=number,
+                owner=self._whose_age(m, sentences[number].tokens) if m.concept == "age" and sentences else None,
+            )
+
+    def _whose_age(self, age: Measurement, tokens: Sequence[Token]) -> Literal["writer", "other"] | None:
+        """ "I'm a 64-year-old woman"; else the last person named up to three words after it: "my dad, 70", "6 month old baby"."""
+        before = [t.norm for t in tokens if t.start < age.end]
+        after = [t.norm for t in tokens if t.start >= age.end]
+        if age.value < _CHILD:
+            return "other"
+        if self._selves & {t.norm for t in tokens if 0 <= age.start - t.end <= _ARTICLE}:
+            return "writer"
+        named = next((w for w in reversed([*before, *after[:3]]) if w in self._words.people | self._selves), None)
+        return None if named is None else "other" if named in self._words.people else "writer"
 
     def _owner(self, before: list[str], subject: Subject) -> Literal["writer", "other"] | None:
         """Whose a finding plainly is. In "I found his rash" and "I can't wake" the writer only tells of it."""
@@ -370,28 +401,6 @@ def _status(categories: set[str], part: Part, general_question: bool, answered_n
     if categories & {"HISTORICAL", "RECENT_PAST", "WHEN_YOUNG", "ENDED"}:
         return "past"
     return "uncertain" if "POSSIBLE_EXISTENCE" in categories else "present"
-
-
-def _measured(source: PlainText, sentences: Sequence[_Sentence]) -> Iterator[Entity]:
-    people, writer = load_context().people, load_context().writer
-    for m in measurements(source.text):
-        start, end = source.span(m.start, m.end)
-        number = _sentence_at(m.start, sentences)
-        found = Entity(
-            source.original[start:end], m.label, start, end, concept=m.concept, value=m.value, sentence=number
-        )
-        if m.concept == "age" and sentences:
-            # The last person named up to three words after it: "my dad, 70", "6 month old baby", "I'm 34".
-            near = [t.norm for t in sentences[number].tokens if t.start < m.end]
-            own = bool(
-                {"i", "im", "ive", "me"}
-                & {t.norm for t in sentences[number].tokens if t.start < m.start and m.start - t.end <= 6}
-            )  # "I'm a 64-year-old woman"
-            near += [t.norm for t in sentences[number].tokens if t.start >= m.end][:3]
-            named = next((w for w in reversed(near) if w in people | (writer - {"my", "our"})), None)
-            other = m.value < _CHILD or (named in people and not own)
-            found = replace(found, owner="other" if other else "writer" if named or own else None)
-        yield found
 
 
 def _result(source: PlainText, result: Result, sentences: Sequence[_Sentence]) -> Iterator[Entity]:

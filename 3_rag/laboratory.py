@@ -30,8 +30,9 @@ _FLAGS = (
     ("result_abnormal", re.compile(r"\b(?:abnormal|borderline|flagged|positive|out of range|outside)\b")),
     ("result_normal", re.compile(r"\b(?:normal|within|ok|okay|fine|unremarkable|negative|in range)\b")),
 )
-_WORDS = re.compile(
-    r"\s*(?P<word>negative|neg|none|not detected|absent|normal|positive|pos|trace|small|moderate|large|present|detected|abnormal|\+{1,4}|[1-4]\+)(?![\w+])"
+_WORD_RESULT = re.compile(
+    _LINK
+    + r"\s*(?P<word>negative|neg|none|not detected|absent|normal|positive|pos|trace|small|moderate|large|present|detected|abnormal|\+{1,4}|[1-4]\+)(?![\w+])"
 )
 _FINE = frozenset({"negative", "neg", "none", "not detected", "absent", "normal"})
 _REST = 110  # characters after a value in which its range or flag may stand
@@ -83,8 +84,7 @@ def _number_result(text: str, name: re.Match[str], test: LabTest, rest_end: int)
 
 
 def _word_result(text: str, name: re.Match[str], test: LabTest) -> Result | None:
-    link = re.compile(_LINK).match(text, name.end())
-    match = _WORDS.match(text, link.end() if link else name.end())
+    match = _WORD_RESULT.match(text, name.end())
     if not match:
         return None
     return Result(

@@ -100,10 +100,12 @@ class PhraseFinder:
                     self._add(concept, [joined])  # "chestpain": a lost space is a common slip
         words.update(word for rule in context.rules for say in rule.say for word in say.split())
         self._spelling = _Spelling(words, self._skipped[_Depth.CORE], self.stem)
+        self._topic_matcher = PhraseMatcher(vocab, attr="ORTH")
         for name, title in terms.items():
             # Spelt as a message would be: titles neither add targets of spelling nor shield a word from it.
-            norms = [self._spelling.corrected(t.norm) for t in self._split(plain(name))]
-            self._add(Concept(f"topic:{title}"[:80], title, "TOPIC", "concept"), norms)
+            stems = [self.stem(self._spelling.corrected(t.norm)) for t in self._split(plain(name))]
+            topic = Concept(f"topic:{title}"[:80], title, "TOPIC", "concept")
+            self._register(self._topic_matcher, f"topic {' '.join(stems)}", stems, topic)
 
     def tokens(self, source: PlainText) -> list[Token]:
         """The words of a text, misspellings of our own words corrected; offsets into the plain text."""
@@ -115,15 +117,12 @@ class PhraseFinder:
 
     def parts(self, sentence: Sequence[Token]) -> list[Part]:
         """Lexicon hits, none inside a longer one, with body parts and sensations put together, and what frames make; in order."""
-        hits = {hit for depth in _Depth for hit in self._hits(sentence, depth)}
+        hits = {hit for depth in _Depth for hit in self._hits(sentence, self._matchers[depth], self._skipped[depth])}
         asides = [hit for hit in hits if hit.concept.label == "ASIDE"]
         hits = {
             hit for hit in hits if hit in asides or not any(a.start < hit.end and hit.start < a.end for a in asides)
         }
         framed = self._framed(sentence, hits)
-        # A document's title swallows nothing: it only stands where nothing else was read.
-        topics = {hit for hit in hits if hit.concept.label == "TOPIC"}
-        hits -= topics
         chosen: list[tuple[Part, set[int]]] = []
         for hit in sorted(
             (h for h in hits if h.concept.kind != "piece"), key=lambda p: (p.start - p.end, p.start, p.concept.id)
@@ -134,9 +133,12 @@ class PhraseFinder:
             if all(words == others for _, others in chosen if words <= others):
                 chosen.append((hit, words))
         composed = self._composed(sentence, sorted((part for part, _ in chosen), key=lambda p: (p.start, p.end)))
-        read = {*composed, *framed}
-        read |= {t for t in topics if not any(p.start < t.end and t.start < p.end for p in read)}
-        return sorted(read, key=lambda p: (p.start, p.end, p.concept.id))
+        return sorted({*composed, *framed}, key=lambda p: (p.start, p.end, p.concept.id))
+
+    def topics(self, sentence: Sequence[Token], parts: Sequence[Part]) -> list[Part]:
+        """Titles of indexed documents, where nothing else was read: they swallow nothing and stand in nothing's way."""
+        hits = self._hits(sentence, self._topic_matcher, frozenset())
+        return [t for t in hits if not any(p.start < t.end and t.start < p.end for p in parts)]
 
     # --- phrases ---
 
@@ -161,19 +163,21 @@ class PhraseFinder:
             # What holds no soft filler is found wherever they are stepped over.
             depth, words = (_Depth.CONTENT if self._context.soft_fillers & set(content) else _Depth.CORE), content
         stems = [self.stem(word) for word in words]
-        name = f"{depth.value} {' '.join(stems)}"
+        self._register(self._matchers[depth], f"{depth.value} {' '.join(stems)}", stems, concept)
+
+    def _register(self, matcher: PhraseMatcher, name: str, stems: list[str], concept: Concept) -> None:
         if name not in self._concepts_of:
-            self._matchers[depth].add(name, [Doc(self._vocab, words=stems)])
+            matcher.add(name, [Doc(self._vocab, words=stems)])
         concepts = self._concepts_of.setdefault(name, [])
         if concept not in concepts:
             concepts.append(concept)
 
-    def _hits(self, sentence: Sequence[Token], depth: _Depth) -> Iterator[Part]:
-        positions = [i for i, token in enumerate(sentence) if token.norm not in self._skipped[depth]]
+    def _hits(self, sentence: Sequence[Token], matcher: PhraseMatcher, skipped: frozenset[str]) -> Iterator[Part]:
+        positions = [i for i, token in enumerate(sentence) if token.norm not in skipped]
         if not positions:
             return
         doc = Doc(self._vocab, words=[self.stem(sentence[i].norm) for i in positions])
-        for key, start, end in self._matchers[depth](doc):
+        for key, start, end in matcher(doc):
             for concept in self._concepts_of[self._vocab.strings[key]]:
                 yield Part(positions[start], positions[end - 1] + 1, concept)
 
@@ -182,14 +186,15 @@ class PhraseFinder:
     def _framed(self, sentence: Sequence[Token], hits: set[Part]) -> list[Part]:
         """Concepts whose pieces stand close together in one clause: "the side of her mouth has slid"."""
         filling: dict[str, list[Part]] = defaultdict(list)
-        for hit in hits:
+        for hit in sorted(hits, key=lambda p: (p.start, p.end, p.concept.id)):
             for name in self._lexicon.lineage(hit.concept.id):
                 filling[name].append(hit)
         made: dict[tuple[str, int, int], Part] = {}
-        for name in filling:
-            for frame in self._frames.get(name, ()):
-                for part in self._filled(sentence, frame, filling):
-                    made[frame.concept, part.start, part.end] = part
+        for frame in dict.fromkeys(frame for name in filling for frame in self._frames.get(name, ())):
+            for part in self._filled(sentence, frame, filling):
+                key = (frame.concept, part.start, part.end)
+                if key not in made or made[key].denied:  # in doubt it is there
+                    made[key] = part
         return list(made.values())
 
     def _filled(self, sentence: Sequence[Token], frame: Frame, filling: Mapping[str, list[Part]]) -> Iterator[Part]:

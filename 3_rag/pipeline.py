@@ -226,15 +226,22 @@ def conversation_of(turns: Sequence[db.TurnRecord], edits: Sequence[db.EditRecor
 
     The level is the stored one, of the last turn or of a later correction: it is not worked out anew.
     """
-    latest = edits[-1] if edits and edits[-1].after == len(turns) else turns[-1].start if turns else None
+    decided = latest(turns, edits)
     return Conversation(
         messages=tuple(t.start.text for t in turns),
         entities=tuple(tuple(_corrected(e, n, edits) for e in t.start.entities) for n, t in enumerate(turns)),
-        answers=(*(a for t in turns for a in t.start.answers), *((e.concept, e.status) for e in edits if e.end == 0)),
+        answers=(*(a for t in turns for a in t.start.answers), *((e.concept, e.status) for e in edits if e.of_answer)),
         asked=tuple(q.id for t in turns for q in t.start.follow_up),
-        level=cast("Level", latest.level if latest else "LOW"),
+        level=cast("Level", decided.level if decided else "LOW"),
         replies=tuple(t.end.answer if t.end else "" for t in turns),
     )
+
+
+def latest(turns: Sequence[db.TurnRecord], edits: Sequence[db.EditRecord]) -> db.TurnStart | db.EditRecord | None:
+    """What decided the level last: a correction made after the last turn, else that turn."""
+    if edits and edits[-1].after == len(turns):
+        return edits[-1]
+    return turns[-1].start if turns else None
 
 
 def correct(
@@ -264,7 +271,7 @@ def correct(
 def _corrected(e: db.EntityRecord, turn: int, edits: Sequence[db.EditRecord]) -> Entity:
     entity = _entity(e)
     for edit in edits:
-        if (edit.turn, edit.start, edit.end) == (turn, e.start, e.end) and e.end:
+        if not edit.of_answer and (edit.turn, edit.start, edit.end) == (turn, e.start, e.end):
             entity = replace(entity, status=cast("Status", edit.status))
     return entity
 

@@ -29,7 +29,7 @@ from clinical_data import (
     load_lexicon,
     load_rules,
 )
-from entities import FEVER, NEW_CONVERSATION, Conversation, Entity, extract
+from entities import FEVER, NEW_CONVERSATION, TOPIC, Conversation, Entity, extract
 
 Kind = Literal["symptom", "information", "greeting", "unclear", "other_language", "out_of_scope"]
 
@@ -123,9 +123,10 @@ class _Findings:
         sentence = min(shared)
         return [next(e for where, e in hit if where == sentence) for hit in hits]
 
-    def measured(self, concept: str, limits: Iterable[Limit]) -> list[Entity]:
-        """The measurements of `concept` that each cross all of its limits."""
-        return [e for _, e in self.of.get(concept, ()) if e.value is not None and all(x.met(e.value) for x in limits)]
+    def measured(self, limits: Sequence[Limit]) -> list[Entity]:
+        """The measurements that each cross all `limits`, which are of one concept."""
+        found = self.of.get(limits[0].concept, ())
+        return [e for _, e in found if e.value is not None and all(limit.met(e.value) for limit in limits)]
 
     def first(self, term: Term) -> list[Entity]:
         """The entities of the first alternative that is met, or nothing."""
@@ -138,7 +139,7 @@ class _Match:
 
     rule: Rule
     evidence: tuple[Entity, ...]
-    lacks: tuple[Term | Sequence[Limit], ...] = ()
+    lacks: tuple[Term | tuple[Limit, ...], ...] = ()
     held_by: tuple[Entity, ...] = ()
 
     @property
@@ -176,6 +177,8 @@ def assess(text: str, entities: Sequence[Entity], conversation: Conversation = N
 
     `entities` are those of `text`; earlier messages bring theirs in `conversation`.
     """
+    # Which documents are indexed decides nothing about urgency.
+    entities = [e for e in entities if e.label != TOPIC]
     language = other_language(text, entities)
     messages = (*conversation.entities, entities)
     findings = _findings(messages, conversation.facts)
@@ -260,7 +263,7 @@ def _rules_about() -> Mapping[str, Sequence[int]]:
     """For each concept the rules that it can help to fire, by their place in load_rules()."""
     about: dict[str, list[int]] = defaultdict(list)
     for number, rule in enumerate(load_rules()):
-        terms = (*rule.all_of, rule.any_of, tuple((limit.concept,) for limit in rule.limits))
+        terms = (*rule.all_of, rule.any_of, tuple((limits[0].concept,) for limits in rule.limits))
         for concept in {c for term in terms for alternative in term for c in alternative}:
             about[concept].append(number)
     return about
@@ -269,7 +272,7 @@ def _rules_about() -> Mapping[str, Sequence[int]]:
 def _match(rule: Rule, findings: _Findings) -> _Match | None:
     """How far a rule is met; None where nothing that it needs is there, or more than one thing is lacking."""
     evidence: list[Entity] = []
-    lacks: list[Term | Sequence[Limit]] = []
+    lacks: list[Term | tuple[Limit, ...]] = []
     for term in rule.all_of:
         hit = findings.first(term)
         evidence += hit
@@ -277,8 +280,9 @@ def _match(rule: Rule, findings: _Findings) -> _Match | None:
             lacks.append(term)
         if len(lacks) > 1 or not evidence:
             return None
-    for concept, limits in rule.limits_by_concept.items():
-        met = findings.measured(concept, limits)
+    for limits in rule.limits:
+        concept = limits[0].concept
+        met = findings.measured(limits)
         if concept == "duration":
             # How long it has been counts where it is said of the finding, not of something else.
             met = [m for m in met if not evidence or any(abs(m.sentence - e.sentence) <= 1 for e in evidence)]
@@ -302,7 +306,7 @@ def _same_person(age: Entity, evidence: Sequence[Entity]) -> bool:
     return not owners or age.owner is None or None in owners or age.owner in owners
 
 
-def _lacking(rule: Rule, part: Term | Sequence[Limit]) -> str:
+def _lacking(rule: Rule, part: Term | tuple[Limit, ...]) -> str:
     """What a rule lacks, in plain words."""
     limits = [x for x in part if isinstance(x, Limit)]
     if limits:

@@ -5,6 +5,7 @@ Ours are in cases/: messages with a level (`*.yaml`) and sentences with the stat
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,9 +75,9 @@ def published_set() -> list[Case]:
 
 
 def _scenario(name: str) -> str:
-    """The same story in several wordings has one scenario: ramaswamy-nat-F1, ramaswamy-F1 and ramaswamy-E1 are story 1."""
+    """The same story in several wordings has one scenario: nat-F1, F1 and E1 are story 1; NH1 and MH1 are story H1, another one."""
     source, last = name.split("-")[0], name.rsplit("-", 1)[-1]
-    return f"{source}-{last.lstrip('EFNMH')}" if source == "ramaswamy" else "-".join(name.split("-")[:2])
+    return f"{source}-{re.sub('^[EFNM]', '', last)}" if source == "ramaswamy" else "-".join(name.split("-")[:2])
 
 
 def findings() -> list[Finding]:

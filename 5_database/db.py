@@ -134,6 +134,11 @@ class EditRecord:
     level: str
     emergency: bool
 
+    @property
+    def of_answer(self) -> bool:
+        """Whether an answer was corrected, which has no place in a text."""
+        return self.end == 0
+
 
 @dataclass(frozen=True, slots=True)
 class TurnStart:

@@ -170,9 +170,9 @@ def draw_edit(edit: Any) -> None:
     )
 
 
-def offer_corrections(turns: list[Any], edits: list[Any]) -> None:
+def offer_corrections(pipeline: Any, turns: list[Any], edits: list[Any]) -> None:
     """Let the person say that something was misunderstood, which is logged and may lower the urgency."""
-    done = {(e.turn, e.start, e.end) if e.end else e.concept for e in edits}
+    done = {e.concept if e.of_answer else (e.turn, e.start, e.end) for e in edits}
     questions = {q.id: q.text for t in turns for q in t.start.follow_up}
     facts = {
         e.text.strip(): (n, e)
@@ -194,15 +194,14 @@ def offer_corrections(turns: list[Any], edits: list[Any]) -> None:
             for status, label in {"absent": "I do not have this", "past": "It is over, long ago"}.items():
                 if (chosen in facts or status == "absent") and st.button(label, key=f"fix-{status}"):
                     number, fact = facts[chosen] if chosen in facts else answers[chosen]
-                    keep_edit(turns, edits, number, fact, status)
+                    keep_edit(pipeline.correct(turns, edits, number, fact, status), edits)
                     st.rerun()
 
 
-def keep_edit(turns: list[Any], edits: list[Any], number: int, fact: Any, status: str) -> None:
-    """Work the urgency out again and log the correction."""
+def keep_edit(edit: Any, edits: list[Any]) -> None:
+    """Log a correction, a db.EditRecord."""
     import db
 
-    edit = backend().pipeline.correct(turns, edits, number, fact, status)  # type: ignore[union-attr]  # drawn once it is there
     st.session_state.edits = [*edits, edit]
     database, token = backend().database, st.query_params.get("session")
     if database and token:
@@ -344,8 +343,9 @@ for number, turn in enumerate(turns, 1):
         if edit.after == number:
             draw_edit(edit)
 
-latest = edits[-1] if edits and edits[-1].after == len(turns) else turns[-1].start if turns else None
-if latest and latest.emergency and "pending" not in st.session_state:
+pipeline = backend().pipeline
+decided = pipeline.latest(turns, edits) if pipeline else None
+if decided and decided.emergency and "pending" not in st.session_state:
     # A small screen shows the end of the answer, so what matters most stands there too.
     st.error(f"**HIGH: {call_now()}**", icon=":material/emergency:")
 question = open_question(turns)
@@ -353,8 +353,8 @@ if question and "pending" not in st.session_state:
     st.markdown(f"**To be sure:** {escaped(question.text)}")
     offer(f"Answer {len(turns)}", ("Yes", "No", "Not sure"))
 
-if turns and backend().pipeline and "pending" not in st.session_state:
-    offer_corrections(turns, edits)
+if turns and pipeline and "pending" not in st.session_state:
+    offer_corrections(pipeline, turns, edits)
 
 if "pending" in st.session_state:
     try:
@@ -369,8 +369,7 @@ if "pending" in st.session_state:
         st.session_state.pop("pending", None)
         st.rerun()
 
-pipeline_module = backend().pipeline
-if pipeline_module:
+if pipeline:
     with sidebar_models, st.expander("Models in use", icon=":material/memory:"):
-        for choice in pipeline_module.models.choices():
+        for choice in pipeline.models.choices():
             st.markdown(f"**{escaped(choice.part.capitalize())}**: {escaped(choice.using)}  \n{escaped(choice.reason)}")

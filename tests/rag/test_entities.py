@@ -5,10 +5,12 @@ import spacy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import entities
 from clinical_data import load_context, load_lexicon
 from entities import extract
 from phrases import PhraseFinder
 from plain_text import plain
+from triage import assess
 
 
 def said(text: str) -> dict[str, tuple[str, str]]:
@@ -143,10 +145,21 @@ def test_titles_of_documents_join_the_lexicon_and_swallow_nothing() -> None:
         spacy.blank("en").vocab,
         {"blorb syndrome": "Blorb", "chest pain at night": "Night"},
     )
-    found = {
-        part.concept.id
-        for text in ("blorb syndrome", "chest pain at night")
-        for part in finder.parts(finder.tokens(plain(text)))
-    }
+    found: set[str] = set()
+    for text in ("blorb syndrome", "chest pain at night"):
+        tokens = finder.tokens(plain(text))
+        parts = finder.parts(tokens)
+        found |= {part.concept.id for part in (*parts, *finder.topics(tokens, parts))}
     assert {"topic:Blorb", "chest_pain"} <= found
     assert "topic:Night" not in found
+
+
+def test_what_is_indexed_decides_nothing_about_urgency(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "without painkillers the toothache is unbearable"
+    levels = []
+    for terms in ({}, {"painkillers": "Pain relief"}):
+        monkeypatch.setattr(entities, "load_terms", lambda terms=terms: terms)
+        found = entities._Reader().read(text)
+        levels.append(assess(text, found).level)
+        assert ("TOPIC" in {e.label for e in found}) == bool(terms)
+    assert levels[0] == levels[1] != "LOW"
