@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -282,7 +282,8 @@ def load_lexicon() -> Lexicon:
         for name, say in data.get("pieces", {}).items():
             if name in concepts:
                 raise ClinicalDataError(f"{path.name}: {name!r} is already defined")
-            concepts[name] = Concept(name, name.replace("_", " "), "PIECE", "piece", tuple(map(str, say)))
+            words = tuple(word for item in say for word in _numbers(str(item)))
+            concepts[name] = Concept(name, name.replace("_", " "), "PIECE", "piece", words)
         frames += [_frame(name, text) for name, texts in data.get("frames", {}).items() for text in texts]
     lexicon = Lexicon(concepts, pairs, tuple(frames))
     for concept in concepts.values():
@@ -307,9 +308,27 @@ def _concepts(data: Mapping[str, Any]) -> Iterable[Concept]:
             item.get("name", name.replace("_", " ")),
             item.get("label", data.get("label", "SYMPTOM")),
             "concept",
-            tuple(map(str, item.get("say", ()))),
+            _phrases(item),
             tuple(item.get("is", ())),
         )
+
+
+def _phrases(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is listed under `say`, and each phrase that `products` puts together: a word of the first list, one of the second."""
+    made = (" ".join(words) for lists in item.get("products", ()) for words in product(*lists))
+    return (*map(str, item.get("say", ())), *made)
+
+
+def _numbers(text: str) -> Iterable[str]:
+    """ "38.0..41.9" stands for each number between, in steps of its last digit."""
+    lowest, dots, highest = text.partition("..")
+    if not dots:
+        return (text,)
+    places = len(lowest.partition(".")[2])
+    return (
+        f"{n / 10**places:.{places}f}"
+        for n in range(round(float(lowest) * 10**places), round(float(highest) * 10**places) + 1)
+    )
 
 
 def _frame(concept: str, text: str) -> Frame:
@@ -362,7 +381,7 @@ def load_context() -> ContextData:
         animal_acts=frozenset(data["animal_acts"]),
         things=frozenset(data["things"]),
         thing_verbs=frozenset(data["thing_verbs"]),
-        framings=tuple(data["framings"]),
+        framings=_phrases(data["framings"]),
         scope={name: frozenset(map(str, words)) for name, words in data["scope"].items()},
     )
 

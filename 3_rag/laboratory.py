@@ -11,7 +11,7 @@ from functools import cache
 from clinical_data import LabTest, load_lab_tests
 
 # What may stand between a test's name and its value: "my hemoglobin level came back at 7.2".
-_LINK = r"(?:\s|[:=,>(*|-]|\b(?:is|was|are|were|at|of|level|levels|count|came|come|comes|back|my|the|result|results|reading|serum|blood|test|today|now|only|about|around|just|measured|reported|showed|shows|to|up|down|fell|rose|dropped|has|value|a|as|high|low|very|elevated|raised|went)\b|\bfrom \d+(?:\.\d+)?(?= ?(?:to|down|up)))*"
+_LINK = r"(?:\s|[:=,>(*|-]|\b(?:is|was|are|were|at|of|level|levels|count|came|come|comes|back|my|the|result|results|reading|serum|blood|test|today|now|only|about|around|just|measured|reported|showed|shows|to|up|down|fell|rose|dropped|has|value|a|as|high|low|very|elevated|raised|went|home|self|machine|meter|monitor|says|said|reads|shown|this|morning)\b|\bfrom \d+(?:\.\d+)?(?= ?(?:to|down|up)))*"
 # A strength or a dose is no result: "potassium 10 meq tablets".
 _DOSE = re.compile(
     r"\s?(?:mg|mcg|micrograms?|ug|g|grams?|iu|units?|tablets?|tabs?|capsules?|pills?|ml|meq|mmol|%)\b(?!\s?/)"
